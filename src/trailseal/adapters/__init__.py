@@ -1,0 +1,1 @@
+"""Engines behind the ports. Only `trailseal.bootstrap` imports this package."""

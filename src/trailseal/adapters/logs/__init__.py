@@ -1,0 +1,1 @@
+"""Adapters of `trailseal.ports.log.EventLog`."""

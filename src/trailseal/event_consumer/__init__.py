@@ -1,0 +1,1 @@
+"""The Kafka consumer of the original: log -> decode -> validate -> project -> index -> ledger -> commit."""

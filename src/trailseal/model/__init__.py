@@ -1,0 +1,1 @@
+"""The domain: frozen data and pure functions, no I/O."""

@@ -1,0 +1,90 @@
+"""The projection: the fields an index filters and sorts by, derived from a record by a pure function."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trailseal.model.record import Position, Record
+
+PROJECTION_VERSION = 1
+
+
+class SortKey(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
+    """The total order of answers: no two stored events share one.
+
+    Texts compare by code point, which is also the order of their UTF-8 bytes.
+    """
+
+    timestamp_us: int
+    tenant_id: str
+    id: str
+    position: Position
+
+
+class Projection(msgspec.Struct, frozen=True, gc=False):
+    """What an index knows of an event. Filter texts went through `terms.filter_term`, words through `words`.
+
+    Attributes:
+        position: of the record.
+        timestamp_us: when it happened, microseconds since 1970 UTC.
+        received_ms: the log's append time, milliseconds since 1970 UTC.
+        tenant_id: raw, at most 500 bytes together with ``id``.
+        id: raw.
+        actor: filter term of the actor's id.
+        action: filter term.
+        outcome: one of the four outcomes.
+        resource: filter term of ``type/id`` or the bare id, or None.
+        resource_type: filter term, or None.
+        source_ip: canonical text of an address, or None.
+        request_id: filter term, or None.
+        metadata: encoded terms (`terms.metadata_terms`), sorted, distinct.
+        words: the words that ``q`` finds, sorted, distinct.
+        content_hash: 32 bytes over value, tenant, id and format (`identity.content_hash`).
+        format: the wire format's name.
+        flags: as in the event.
+    """
+
+    position: Position
+    timestamp_us: int
+    received_ms: int
+    tenant_id: str
+    id: str
+    actor: str
+    action: str
+    outcome: str
+    resource: str | None
+    resource_type: str | None
+    source_ip: str | None
+    request_id: str | None
+    metadata: tuple[str, ...]
+    words: tuple[str, ...]
+    content_hash: bytes
+    format: str
+    flags: tuple[str, ...] = ()
+
+    @property
+    def sort_key(self) -> SortKey:
+        """Where the event stands in answers."""
+        return SortKey(self.timestamp_us, self.tenant_id, self.id, self.position)
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """What is put into an index: the projection, the record it came from, and the document's name.
+
+    Attributes:
+        document_id: ``tenant_id/id``, or ``/log/partition/offset`` for an event whose id another one holds
+            (`identity.document_id`, `identity.collision_document_id`). Unique together with the month.
+        month: ``YYYY.MM`` of the event's own timestamp, UTC.
+    """
+
+    projection: Projection
+    record: Record
+    document_id: str
+    month: str
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
+    """One row found: its place in the order, and the record an answer is rendered from."""
+
+    key: SortKey
+    record: Record

@@ -1,0 +1,81 @@
+"""What the log holds: exact bytes at a position."""
+
+from __future__ import annotations
+
+import msgspec
+
+HEADER_ID = "trailseal-id"
+HEADER_TENANT = "trailseal-tenant"
+HEADER_FORMAT = "trailseal-format"
+HEADER_SALT = "trailseal-salt"
+HEADER_ADMIN = "trailseal-admin"
+SALT_BYTES = 32
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class Position(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
+    """Where a record stands, for ever: the log's number, the partition, the offset.
+
+    Ordered by (log, partition, offset). ``log`` is the number the ledger gave the log's origin
+    (1 for the first), so a topic made anew or a restore never reuses a position.
+    """
+
+    log: int
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        """``log/partition/offset``, as shown to people and used in URLs."""
+        return f"{self.log}/{self.partition}/{self.offset}"
+
+
+class NewRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record to append.
+
+    Attributes:
+        value: the exact bytes as the producer sent them; nothing between the door and the seal changes them.
+        key: what routes the record to a partition (the tenant id, for our own producers), or None.
+        headers: in order, names may repeat; a value may be null, as in Kafka.
+    """
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A record in the log.
+
+    Attributes:
+        position: where it stands.
+        timestamp_ms: the log's append time, milliseconds since 1970-01-01 UTC.
+        key: see `NewRecord`.
+        value: see `NewRecord`; None is a Kafka tombstone.
+        headers: see `NewRecord`.
+    """
+
+    position: Position
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    def header(self, name: str) -> bytes | None:
+        """The value of the first header of that name, or None."""
+        for header, value in self.headers:
+            if header == name:
+                return value
+        return None
+
+
+class Gap(msgspec.Struct, frozen=True, gc=False):
+    """A run of offsets under which no record exists or ever will (transaction markers, lost to retention).
+
+    Attributes:
+        position: the first offset of the run.
+        count: how many offsets, at least 1.
+    """
+
+    position: Position
+    count: int

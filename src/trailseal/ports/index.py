@@ -1,0 +1,137 @@
+"""The projection to search by. It can be thrown away and rebuilt; it is never the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from trailseal.model.projection import Entry, Hit, SortKey
+from trailseal.model.query import Count, Query
+from trailseal.model.record import Position
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """Put now."""
+
+
+class Present(msgspec.Struct, frozen=True, gc=False):
+    """The (month, document id) is taken already; nothing was written.
+
+    The caller compares: the same position is its own replay; the same content hash elsewhere is a duplicate;
+    anything else is an id collision.
+    """
+
+    position: Position
+    content_hash: bytes
+
+
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
+    """The (month, document id) was erased; nothing was written and nothing may be."""
+
+    position: Position
+
+
+class Expired(msgspec.Struct, frozen=True, gc=False):
+    """The month was dropped by retention; nothing was written."""
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The index will never take this entry; ``why`` names the rule without event contents."""
+
+    code: str
+    why: str
+
+
+class Retry(msgspec.Struct, frozen=True, gc=False):
+    """The index could not take this entry now; the same put later may work."""
+
+    why: str
+
+
+Verdict = Stored | Present | Tombstone | Expired | Refused | Retry
+
+
+class EventIndex(Protocol):
+    """Entries by (month, document id); answers by `Query`. Safe to search from many threads; one thread writes.
+
+    ``refresh_interval_s`` is the longest time between `flush` and being seen by searches of any process.
+    """
+
+    @property
+    def refresh_interval_s(self) -> float:
+        """Seconds; see the class."""
+
+    def is_complete(self) -> bool:
+        """Whether everything below the heads was put into it; False for a new folder and during a rebuild.
+
+        While it is False, `search`, `count` and `offsets` raise `Rebuilding`; `put` and `flush` work.
+        """
+
+    def begin_rebuild(self) -> None:
+        """Drop every entry and become incomplete.
+
+        Raises:
+            Unavailable: it cannot be done now.
+        """
+
+    def mark_complete(self) -> None:
+        """Say that everything below the heads is in it and flushed; survives a crash.
+
+        Raises:
+            Unavailable: it cannot be done now.
+        """
+
+    def put(self, entries: Sequence[Entry]) -> list[Verdict]:
+        """Create each entry unless its (month, document id) is taken; one verdict per entry, in order.
+
+        Inside one call, and between calls before a flush, the first entry wins and the later ones are told
+        `Present` with its position. No exception for the sake of one item.
+
+        Raises:
+            Unavailable: the whole call failed; any part of it may have been written. Calling again is harmless.
+            PipelineFault: the index itself is set up wrongly (mapping, template, a registered month missing).
+        """
+
+    def flush(self) -> None:
+        """Make everything put so far survive a crash. Only then may the head move past it.
+
+        Raises:
+            Unavailable: not durable; flush again, or put again: both are harmless.
+        """
+
+    def refresh(self) -> None:
+        """Make everything flushed so far visible to searches of this object, now.
+
+        Raises:
+            Unavailable: it cannot be done now.
+        """
+
+    def search(self, query: Query, after: SortKey | None, limit: int) -> list[Hit]:
+        """The next ``limit`` hits of the query in its order, strictly past ``after``.
+
+        Complete and exact over everything visible: never a partial answer.
+
+        Raises:
+            Unavailable: no complete answer can be given now (`Rebuilding` while the index is incomplete).
+        """
+
+    def count(self, query: Query, ceiling: int | None = None) -> Count:
+        """How many events match; counting may stop at ``ceiling`` and then says so.
+
+        Raises:
+            Unavailable: as `search`.
+        """
+
+    def offsets(self, log: int, partition: int, start: int, stop: int) -> list[int]:
+        """The offsets in [start, stop) that have a document, ascending, repeated where two documents claim one.
+
+        For reconciling the books, over everything flushed and refreshed.
+
+        Raises:
+            Unavailable: as `search`.
+        """
+
+    def close(self) -> None:
+        """Release files and connections; what was not flushed is forgotten."""
