@@ -45,6 +45,13 @@ class QueryCache(Protocol):
         before it goes on.
         """
 
+    def writer_here(self, present: bool) -> None:
+        """Say whether the pipeline runs in this process.
+
+        A cache that only this process sees serves (`tokens` is not None) only while it does, because no other
+        process can renew its tokens; a shared cache ignores this.
+        """
+
     def claim(self, key: str, ttl_s: float) -> str | None:
         """A lease to compute this key's value, or None while another holds it; ends by itself after ``ttl_s``."""
 
