@@ -1,0 +1,40 @@
+"""The commands and their names."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from trailseal.cli import settings_table
+from trailseal.cli.options import examples
+
+app = typer.Typer(
+    name="trailseal",
+    help="An audit log that anyone can run and an outsider can check.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trailseal {version('trailseal')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """An audit log that anyone can run and an outsider can check."""
+
+
+app.command(
+    "settings", epilog=examples("trailseal settings", "TRAILSEAL_PORT=9000 trailseal settings --form ndjson")
+)(settings_table.settings)
