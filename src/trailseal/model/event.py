@@ -15,7 +15,7 @@ Outcome = Literal["success", "failure", "denied", "unknown"]
 OUTCOMES: tuple[str, ...] = ("success", "failure", "denied", "unknown")
 
 
-class Actor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Actor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Who acted. ``id`` is what the filter ``actor`` compares."""
 
     id: str
@@ -23,7 +23,7 @@ class Actor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     name: str | None = None
 
 
-class Resource(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Resource(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What was acted upon. The filter ``resource`` compares ``type/id``, or ``id`` where there is no type."""
 
     id: str
@@ -36,7 +36,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.id if self.type is None else f"{self.type}/{self.id}"
 
 
-class Context(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Context(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Circumstances as the client reported them.
 
     Attributes:
@@ -52,7 +52,7 @@ class Context(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     session_id: str | None = None
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+class Change(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One field of the resource before and after."""
 
     path: str

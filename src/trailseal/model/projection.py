@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from trailseal.model.event import Event
+from trailseal.model.identity import collision_document_id, content_hash, document_id
 from trailseal.model.record import Position, Record
+from trailseal.model.terms import filter_term, metadata_terms
+from trailseal.model.timestamps import month
 
 PROJECTION_VERSION = 1
+COLLISION_FLAG = "id-collision"
 
 
 class SortKey(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
@@ -88,3 +93,54 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
 
     key: SortKey
     record: Record
+
+
+def project(record: Record, event: Event, format_name: str, words: tuple[str, ...]) -> Projection:
+    """What an index gets to know of an event.
+
+    Args:
+        record: the record the event was decoded from.
+        event: its decoded form.
+        format_name: the wire format's name.
+        words: of `words.words_of`, made while decoding.
+    """
+    resource, context = event.resource, event.context
+    return Projection(
+        position=record.position,
+        timestamp_us=event.timestamp_us,
+        received_ms=record.timestamp_ms,
+        tenant_id=event.tenant_id,
+        id=event.id,
+        actor=filter_term(event.actor.id),
+        action=filter_term(event.action),
+        outcome=event.outcome,
+        resource=None if resource is None else filter_term(resource.path),
+        resource_type=None if resource is None or resource.type is None else filter_term(resource.type),
+        source_ip=context.source_ip,
+        request_id=None if context.request_id is None else filter_term(context.request_id),
+        metadata=metadata_terms(event.metadata) if event.metadata else (),
+        words=words,
+        content_hash=content_hash(record.value, event.tenant_id, event.id, format_name),
+        format=format_name,
+        flags=event.flags,
+    )
+
+
+def entry(record: Record, event: Event, format_name: str, words: tuple[str, ...]) -> Entry:
+    """The entry of an event under its own name."""
+    return Entry(
+        projection=project(record, event, format_name, words),
+        record=record,
+        document_id=document_id(event.tenant_id, event.id),
+        month=month(event.timestamp_us),
+    )
+
+
+def colliding(taken: Entry) -> Entry:
+    """The same entry for the case that another event holds its name: found like any other, flagged."""
+    flags = (*taken.projection.flags, COLLISION_FLAG)
+    return msgspec.structs.replace(
+        taken,
+        projection=msgspec.structs.replace(taken.projection, flags=flags),
+        document_id=collision_document_id(taken.projection.position),
+    )

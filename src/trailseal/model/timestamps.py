@@ -1,0 +1,113 @@
+"""Instants: RFC 3339 texts to whole microseconds since 1970-01-01 UTC, and back."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+SECOND_US: Final = 1_000_000
+MINUTE_US: Final = 60 * SECOND_US
+DAY_US: Final = 86_400 * SECOND_US
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY: Final = _EPOCH.date()
+_SHAPE: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
+_LOOSE_SHAPE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_NO_ZONE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
+
+
+@lru_cache(maxsize=4096)
+def _day_start(date: str) -> int:
+    """Microseconds from 1970 to the start of that UTC day.
+
+    Raises:
+        ValueError: the calendar has no such day.
+    """
+    try:
+        parsed = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"the calendar has no day {date}") from None
+    return (parsed - _EPOCH) // timedelta(days=1) * DAY_US
+
+
+def parse_rfc3339(text: str) -> int:
+    """Read an instant as RFC 3339 section 5.6 writes it.
+
+    The zone is required (``Z``, ``z`` or an offset; ``-00:00`` counts as UTC). Digits of the fraction past the
+    sixth are dropped. A leap second (``:60``) is taken only where one can be, in the last minute of a UTC day,
+    and becomes the first second of the next day, as POSIX time has it.
+
+    Args:
+        text: for example ``2026-03-01T12:00:00.25+01:00``.
+
+    Returns:
+        Microseconds since 1970-01-01 UTC; negative before.
+
+    Raises:
+        ValueError: the text breaks a rule; the message says which.
+    """
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        raise ValueError(_why_not(text))
+    date, hour, minute, second, fraction, sign, zone_hours, zone_minutes = match.groups()
+    us = _day_start(date) + ((int(hour) * 60 + int(minute)) * 60 + int(second)) * SECOND_US
+    if fraction:
+        us += int(fraction[:6].ljust(6, "0"))
+    if sign:
+        shift = (int(zone_hours) * 60 + int(zone_minutes)) * MINUTE_US
+        us += shift if sign == "-" else -shift
+    if second == "60" and us % DAY_US >= SECOND_US:
+        raise ValueError("a second :60 exists only at 23:59:60 UTC")
+    return us
+
+
+def _why_not(text: str) -> str:
+    if _NO_ZONE.fullmatch(text):
+        return "the zone is missing: end it with Z or an offset such as +02:00"
+    if _LOOSE_SHAPE.fullmatch(text):
+        return "hours go to 23, minutes and seconds to 59"
+    return "not an RFC 3339 time with zone, such as 2026-03-01T12:00:00Z"
+
+
+@lru_cache(maxsize=4096)
+def _minute_text(minute: int) -> str:
+    return (_EPOCH + timedelta(minutes=minute)).isoformat()[:17]
+
+
+def format_rfc3339(us: int) -> str:
+    """The instant in UTC, ending in ``Z``; six digits of fraction where there is one, none otherwise.
+
+    Args:
+        us: microseconds since 1970-01-01 UTC, in the years 1 to 9999.
+    """
+    minute, rest = divmod(us, MINUTE_US)
+    second, fraction = divmod(rest, SECOND_US)
+    if fraction:
+        return f"{_minute_text(minute)}{second:02d}.{fraction:06d}Z"
+    return f"{_minute_text(minute)}{second:02d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _day_text(day_number: int) -> str:
+    return (_EPOCH_DAY + timedelta(days=day_number)).isoformat()
+
+
+@lru_cache(maxsize=4096)
+def _month_text(day_number: int) -> str:
+    return _day_text(day_number)[:7].replace("-", ".")
+
+
+def day(us: int) -> str:
+    """The UTC day of an instant, ``YYYY-MM-DD``."""
+    return _day_text(us // DAY_US)
+
+
+def month(us: int) -> str:
+    """The UTC month of an instant, ``YYYY.MM``, as indices and the register of months name it."""
+    return _month_text(us // DAY_US)
