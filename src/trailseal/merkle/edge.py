@@ -114,7 +114,7 @@ class RightEdge:
         Raises:
             InvalidEncoding: the tree has no tile of that width there.
         """
-        if not 1 <= width <= tile_width(level, index, self.size):
+        if level < 0 or index < 0 or not 1 <= width <= tile_width(level, index, self.size):
             raise InvalidEncoding(f"no tile {index} of level {level}, width {width}, in a tree of {self.size}")
         if index < self.size >> TILE_HEIGHT * (level + 1):
             return None
@@ -143,7 +143,9 @@ class RightEdge:
         levels = range((size.bit_length() + TILE_HEIGHT - 1) // TILE_HEIGHT)
         lengths = [(size >> TILE_HEIGHT * level) % TILE_WIDTH * HASH_SIZE for level in levels]
         end = len(data) - sum(lengths[1:])
-        entries = tuple(decode_bundle(data[_FIXED_START : max(end, _FIXED_START)], size % TILE_WIDTH))
+        if end < _FIXED_START:
+            raise InvalidEncoding("a right edge is cut off")
+        entries = tuple(decode_bundle(data[_FIXED_START:end], size % TILE_WIDTH))
         tiles = [b"".join(leaf_hashes(entries))] if size else []
         for length in lengths[1:]:
             tiles.append(data[end : end + length])
