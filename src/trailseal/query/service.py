@@ -1,0 +1,188 @@
+"""Questions in, complete answers out: the query service behind the API, the viewer and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from trailseal.errors import InvalidQuery, NotFound, Problem, Rebuilding, Unavailable
+from trailseal.formats.rendering import render
+from trailseal.model.projection import Hit
+from trailseal.model.query import Condition, Exact, Field, Query
+from trailseal.model.timestamps import month
+from trailseal.ports.cache import QueryCache
+from trailseal.ports.clock import Clock
+from trailseal.ports.index import EventIndex
+from trailseal.query.answers import Answer, page_body, unpack
+from trailseal.query.cursors import CursorCodec
+from trailseal.query.flights import SingleFlight
+from trailseal.query.plan import Plan, Tenants, cache_key, plan
+from trailseal.query.question import Question
+from trailseal.telemetry import CACHE_REQUESTS
+
+FRESH_TTL_S = 2.0
+"""Life of an answer computed while a write may not be visible yet."""
+OPEN_TTL_S = 5.0
+PAST_TTL_S = 600.0
+STALE_TTL_S = 60.0
+"""How old an answer may be that is shown, marked, because the index does not answer."""
+_CLAIM_TTL_S = 5.0
+_CLAIM_POLL_S = 0.025
+_CLAIM_POLLS = 40
+_SAME_ID = 64
+_hit = CACHE_REQUESTS.labels(result="hit")
+_miss = CACHE_REQUESTS.labels(result="miss")
+_bypass = CACHE_REQUESTS.labels(result="bypass")
+_stale = CACHE_REQUESTS.labels(result="stale")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question on its way past the cache: its keys, the age of its youngest token, and when that was read."""
+
+    page: Plan
+    key: str
+    stale_key: str
+    youngest_s: float
+    started: float
+
+
+class QueryService:
+    """Answers questions from the index, rendered from the records, through the cache.
+
+    The bound it keeps: while the consumer reaches the cache, a write is never hidden longer than the refresh
+    interval plus two seconds. An answer is bound to tokens read *before* its search; the consumer renews them
+    around each write, and an answer computed within two refreshes of a renewal lives two seconds, counted from
+    that reading.
+    """
+
+    def __init__(self, index: EventIndex, cache: QueryCache, clock: Clock, secret: bytes) -> None:
+        self._index = index
+        self._cache = cache
+        self._clock = clock
+        self._codec = CursorCodec(secret)
+        self._flights = SingleFlight(clock.monotonic)
+
+    def plan(self, question: Question, tenants: Tenants) -> Plan:
+        """Bind a question to a credential's tenants as of now; see `query.plan.plan`."""
+        return plan(question, tenants, self._clock.now_us(), self._codec)
+
+    def search(self, page: Plan) -> Answer:
+        """One page: ``{"events": […], "next_cursor": …, "has_more": …}``.
+
+        Raises:
+            Unavailable: the index cannot answer completely, and no earlier answer may stand in.
+        """
+        return self._cached("search", page, self._find)
+
+    def count(self, page: Plan) -> Answer:
+        """How many events match: ``{"count": …, "exact": …}``.
+
+        Raises:
+            Unavailable: as `search`.
+        """
+        return self._cached("count", page, self._count)
+
+    def event(
+        self, event_id: str, tenants: Tenants, *, timestamp_us: int | None = None, with_record: bool = False
+    ) -> bytes:
+        """The event of that id as JSON.
+
+        Args:
+            event_id: the producer's id.
+            tenants: who may be looked at.
+            timestamp_us: when it happened, as a hint: its month is looked at first.
+            with_record: whether to bring the original record.
+
+        Raises:
+            NotFound: no visible event has that id.
+            InvalidQuery: several tenants or months have it, and nothing says which is meant.
+            Unavailable: the index cannot answer.
+        """
+        query = Query(tenants=tenants, conditions=(Condition(Field.ID, (Exact(event_id),)),), order="asc")
+        hits = () if tenants == () else self._index.search(query, None, _SAME_ID)
+        if timestamp_us is not None:
+            hits = [hit for hit in hits if month(hit.key.timestamp_us) == month(timestamp_us)] or hits
+        if not hits:
+            raise NotFound("No event has this id here. An event shows up one refresh after it was accepted.")
+        if len({(hit.key.tenant_id, month(hit.key.timestamp_us)) for hit in hits}) > 1:
+            detail = "Several events have this id, in different tenants or months: add tenant_id or timestamp."
+            raise InvalidQuery(Problem("ambiguous-id", detail, parameter="tenant_id"))
+        first = min(hits, key=lambda hit: hit.key.position)
+        return render(first.record, with_record=with_record)
+
+    def _find(self, page: Plan) -> Answer:
+        hits: Sequence[Hit] = ()
+        if page.query.tenants != ():
+            hits = self._index.search(page.query, page.after, page.limit + 1)
+        rows = hits[: page.limit]
+        next_cursor = None
+        if len(hits) > page.limit:
+            window = (page.query.time_from_us, page.query.time_to_us)
+            next_cursor = self._codec.encode(rows[-1].key, window, page.filter_key, page.scope)
+        events = [render(hit.record, with_record=page.with_record) for hit in rows]
+        return Answer(page_body(events, next_cursor), next_cursor)
+
+    def _count(self, page: Plan) -> Answer:
+        if page.query.tenants == ():
+            return Answer(b'{"count":0,"exact":true}')
+        counted = self._index.count(page.query)
+        return Answer(msgspec.json.encode({"count": counted.value, "exact": counted.exact}))
+
+    def _cached(self, kind: str, page: Plan, compute: Callable[[Plan], Answer]) -> Answer:
+        started = self._clock.monotonic()
+        tokens = self._cache.tokens(page.names)
+        if tokens is None:
+            _bypass.inc()
+            return compute(page)
+        key = cache_key(kind, page.digest, [token.value for token in tokens])
+        asked = _Asked(page, key, f"stale:{kind}:{page.digest}", min(token.age_s for token in tokens), started)
+        found = self._cache.get(key)
+        if found is not None:
+            _hit.inc()
+            return unpack(found)
+        _miss.inc()
+        try:
+            return unpack(self._flights.run(key, lambda: self._compute(asked, compute)))
+        except Rebuilding:
+            raise
+        except Unavailable:
+            earlier = self._cache.get(asked.stale_key)
+            if earlier is None:
+                raise
+            _stale.inc()
+            return unpack(earlier, stale=True)
+
+    def _compute(self, asked: _Asked, compute: Callable[[Plan], Answer]) -> bytes:
+        name = f"claim:{asked.key}"
+        claim = self._cache.claim(name, _CLAIM_TTL_S)
+        if claim is None:
+            elsewhere = self._await_other_process(asked.key)
+            if elsewhere is not None:
+                return elsewhere
+        try:
+            packed = compute(asked.page).packed()
+            ttl = self._ttl(asked) - (self._clock.monotonic() - asked.started)
+            if ttl > 0:
+                self._cache.put(asked.key, packed, ttl)
+                self._cache.put(asked.stale_key, packed, STALE_TTL_S)
+            return packed
+        finally:
+            if claim is not None:
+                self._cache.release(name, claim)
+
+    def _await_other_process(self, key: str) -> bytes | None:
+        for _ in range(_CLAIM_POLLS):
+            self._clock.wait(_CLAIM_POLL_S)
+            found = self._cache.get(key)
+            if found is not None:
+                return found
+        return None
+
+    def _ttl(self, asked: _Asked) -> float:
+        if asked.youngest_s < 2 * self._index.refresh_interval_s:
+            return FRESH_TTL_S
+        end = asked.page.query.time_to_us
+        return PAST_TTL_S if end is not None and end <= self._clock.now_us() else OPEN_TTL_S
