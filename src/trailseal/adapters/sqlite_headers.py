@@ -1,0 +1,49 @@
+"""Headers as one blob: compact, and no two header lists share an encoding.
+
+MessagePack, an array of [name, value] pairs. A name is a string; one that is no valid Unicode (it holds lone
+surrogates) is its ``surrogatepass`` UTF-8 bytes as a binary, so that nothing a producer sends is altered.
+No headers at all are stored as NULL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trailseal.model.record import Headers
+
+_ENCODE = msgspec.msgpack.Encoder().encode
+_DECODE = msgspec.msgpack.Decoder(tuple[tuple[str, bytes | None], ...]).decode
+_DECODE_ODD = msgspec.msgpack.Decoder(tuple[tuple[Any, bytes | None], ...]).decode
+
+
+def encode_headers(headers: Headers) -> bytes | None:
+    """The blob for these headers, in order, repeated names and null values kept."""
+    if not headers:
+        return None
+    try:
+        return _ENCODE(headers)
+    except UnicodeEncodeError:
+        return _ENCODE([(_odd_name(name), value) for name, value in headers])
+
+
+def decode_headers(blob: bytes | None) -> Headers:
+    """The headers of a blob made by `encode_headers`."""
+    if blob is None:
+        return ()
+    try:
+        return _DECODE(blob)
+    except msgspec.ValidationError:
+        return tuple(
+            (name if isinstance(name, str) else name.decode("utf-8", "surrogatepass"), value)
+            for name, value in _DECODE_ODD(blob)
+        )
+
+
+def _odd_name(name: str) -> str | bytes:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")
+    return name
