@@ -18,11 +18,10 @@ like all others, stays in the frame, and the salt is derived from a secret of th
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from struct import Struct, unpack_from
-from struct import error as struct_error
 from typing import Final, TypeAlias
 
 from trailseal.merkle.errors import InvalidEncoding
@@ -41,20 +40,26 @@ _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
-_pack_start = Struct(">BqI").pack
-_pack_u32 = Struct(">I").pack
-_pack_u64 = Struct(">Q").pack
+_pack_start = struct.Struct(">Bq").pack
+_pack_u32 = struct.Struct(">I").pack
+_pack_u64 = struct.Struct(">Q").pack
+
+
+def _nullable(data: bytes | None) -> bytes:
+    return _NULL if data is None else _pack_u32(len(data)) + data
 
 
 def _header_name(name: str) -> bytes:
-    encoded = name.encode("utf-8", "surrogateescape")
-    return _pack_u32(len(encoded)) + encoded
+    return _nullable(name.encode("utf-8", "surrogateescape"))
 
 
 _KNOWN_NAMES: Final = {
     name: _header_name(name)
     for name in ("trailseal-id", "trailseal-tenant", "trailseal-format", "trailseal-admin", "traceparent")
 }
+
+
+_SHORT_LENGTHS: Final = [_pack_u32(length) for length in range(4096)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +82,28 @@ class Frame:
 
 def header_salt(headers: Headers) -> bytes | None:
     """Return the salt that travels with a record, or None where it has no valid one."""
-    salt: bytes | None = None
-    seen = False
-    for name, value in headers:
-        if name == SALT_HEADER:
-            if seen:
-                return None
-            seen = True
-            salt = value
+    values = [value for name, value in headers if name == SALT_HEADER]
+    salt = values[0] if len(values) == 1 else None
     return salt if salt is not None and len(salt) == SALT_SIZE else None
 
 
 def encode_frame(timestamp_ms: int, key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
-    """Encode a record's frame.
+    """Encode a record's frame; the arguments are those of ``salt_and_frame``.
+
+    Raises:
+        InvalidEncoding: the time does not fit 64 bits, or a header name cannot be UTF-8.
+    """
+    return salt_and_frame(timestamp_ms, key, value, headers)[1]
+
+
+def salt_and_frame(
+    timestamp_ms: int, key: bytes | None, value: bytes | None, headers: Headers
+) -> tuple[bytes | None, bytes]:
+    """Take a record apart into the salt that travels with it, if it has one that counts, and its frame.
+
+    Every record passes here, so the common case (no nulls, our own header names, short lengths) is one
+    pass without function calls; whatever does not fit it goes to ``_any_salt_and_frame``, which is the
+    definition. Tests hold the two together.
 
     Args:
         timestamp_ms: the append time, milliseconds since the epoch.
@@ -100,28 +114,39 @@ def encode_frame(timestamp_ms: int, key: bytes | None, value: bytes | None, head
     Raises:
         InvalidEncoding: the time does not fit 64 bits, or a header name cannot be UTF-8.
     """
-    known, pack_u32 = _KNOWN_NAMES, _pack_u32
-    omit_salt = header_salt(headers) is not None
+    names, lengths = _KNOWN_NAMES, _SHORT_LENGTHS
+    salt: bytes | None = None
+    parts: list[bytes] = []
     try:
-        parts = [
-            _pack_start(_VERSION, timestamp_ms, _NULL_LENGTH if key is None else len(key)),
-            key or b"",
-            _NULL if value is None else pack_u32(len(value)),
-            value or b"",
-            pack_u32(len(headers) - omit_salt),
-        ]
         for name, content in headers:
-            if omit_salt and name == SALT_HEADER:
-                continue
-            parts.append(known.get(name) or _header_name(name))
             if content is None:
-                parts.append(_NULL)
+                return _any_salt_and_frame(timestamp_ms, key, value, headers)
+            if name != SALT_HEADER:
+                parts.append(names[name] + lengths[len(content)] + content)
+            elif salt is None and len(content) == SALT_SIZE:
+                salt = content
             else:
-                parts.append(pack_u32(len(content)))
-                parts.append(content)
-    except (UnicodeEncodeError, struct_error) as error:
+                return _any_salt_and_frame(timestamp_ms, key, value, headers)
+        if key is not None and value is not None:
+            start, count = _pack_start(_VERSION, timestamp_ms), lengths[len(parts)]
+            return salt, b"".join((start, lengths[len(key)], key, lengths[len(value)], value, count, *parts))
+    except (KeyError, IndexError, struct.error):
+        pass
+    return _any_salt_and_frame(timestamp_ms, key, value, headers)
+
+
+def _any_salt_and_frame(
+    timestamp_ms: int, key: bytes | None, value: bytes | None, headers: Headers
+) -> tuple[bytes | None, bytes]:
+    salt = header_salt(headers)
+    kept = [header for header in headers if salt is None or header[0] != SALT_HEADER]
+    try:
+        start = _pack_start(_VERSION, timestamp_ms)
+        parts = [start, _nullable(key), _nullable(value), _pack_u32(len(kept))]
+        parts += [_header_name(name) + _nullable(content) for name, content in kept]
+    except (UnicodeEncodeError, struct.error) as error:
         raise InvalidEncoding("a record that cannot be framed: a time or length beyond its field") from error
-    return b"".join(parts)
+    return salt, b"".join(parts)
 
 
 def decode_frame(data: bytes) -> Frame:
@@ -133,7 +158,7 @@ def decode_frame(data: bytes) -> Frame:
     """
     if len(data) < _FIXED_START or data[0] != _VERSION:
         raise InvalidEncoding(f"not a frame of version {_VERSION}")
-    (timestamp_ms,) = unpack_from(">q", data, 1)
+    (timestamp_ms,) = struct.unpack_from(">q", data, 1)
     key, at = _read_nullable(data, _FIXED_START)
     value, at = _read_nullable(data, at)
     count, at = _read_u32(data, at)
@@ -162,8 +187,9 @@ def commitment(salt: bytes, frame: bytes) -> bytes:
     """
     if len(salt) != SALT_SIZE:
         raise InvalidEncoding(f"a salt is {SALT_SIZE} bytes long, this one {len(salt)}")
-    inner = sha256(salt.translate(_INNER_PAD) + _INNER_REST + frame).digest()
-    return sha256(salt.translate(_OUTER_PAD) + _OUTER_REST + inner).digest()
+    inner = sha256(salt.translate(_INNER_PAD) + _INNER_REST)
+    inner.update(frame)
+    return sha256(salt.translate(_OUTER_PAD) + _OUTER_REST + inner.digest()).digest()
 
 
 def derived_salt(period_key: bytes, origin: str, offset: int) -> bytes:

@@ -16,6 +16,7 @@ from trailseal.merkle.frame import (
     derived_salt,
     encode_frame,
     header_salt,
+    salt_and_frame,
 )
 
 SALT = bytes(range(32))
@@ -34,6 +35,18 @@ def without_counted_salt(headers: list[tuple[str, bytes | None]]) -> tuple[tuple
     return tuple(header for header in headers if header[0] != SALT_HEADER)
 
 
+def plain_frame(
+    time: int, key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]
+) -> bytes:
+    def nullable_bytes(data: bytes | None) -> bytes:
+        return b"\xff" * 4 if data is None else len(data).to_bytes(4, "big") + data
+
+    named = [(name.encode("utf-8", "surrogateescape"), content) for name, content in headers]
+    joined = b"".join(nullable_bytes(name) + nullable_bytes(content) for name, content in named)
+    start = b"\x01" + time.to_bytes(8, "big", signed=True)
+    return start + nullable_bytes(key) + nullable_bytes(value) + len(headers).to_bytes(4, "big") + joined
+
+
 @given(times, nullable, nullable, header_lists)
 def test_a_frame_is_read_back_whole(
     time: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
@@ -43,6 +56,24 @@ def test_a_frame_is_read_back_whole(
     assert encode_frame(frame.timestamp_ms, frame.key, frame.value, frame.headers) == encode_frame(
         time, key, value, headers
     )
+
+
+@given(times, nullable, nullable, header_lists)
+def test_the_fast_way_gives_what_the_plain_way_gives(
+    time: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
+) -> None:
+    plain = plain_frame(time, key, value, without_counted_salt(headers))
+    assert salt_and_frame(time, key, value, headers) == (header_salt(headers), plain)
+
+
+@pytest.mark.parametrize("length", [4095, 4096, 70_000])
+def test_long_keys_values_and_headers_are_framed_like_short_ones(length: int) -> None:
+    long = bytes(length)
+    for key, value, content in ((long, b"", b""), (b"", long, b""), (b"", b"", long)):
+        headers = [("trailseal-id", content)]
+        assert encode_frame(0, key, value, headers) == plain_frame(0, key, value, tuple(headers))
+    many = [("trailseal-id", b"")] * length
+    assert encode_frame(0, b"", b"", many) == plain_frame(0, b"", b"", tuple(many))
 
 
 @given(st.binary(max_size=80))
