@@ -1,0 +1,135 @@
+"""Creating many documents at once: bytes in, one result per document out.
+
+A line is an action and a document, encoded by the caller once; here lines are only joined. Requests are cut by
+size and count, several are in flight, and what Elasticsearch finds too large is halved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from trailseal.adapters.elasticsearch.connection import NDJSON, Answer, Connection, decoded, error_type
+from trailseal.errors import Unavailable
+
+_FILTER: Final = "filter_path=errors,items.create.status,items.create.error.type"
+_UNREADABLE: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+_ELSEWHERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE})
+_WHAT: Final = "a bulk request"
+
+
+class _Cause(msgspec.Struct, frozen=True, gc=False):
+    type: str
+
+
+class ItemResult(msgspec.Struct, frozen=True, gc=False):
+    """What became of one document.
+
+    Attributes:
+        status: as an HTTP status: 201 = created, 409 = the id is taken, …
+        error: the type of the error, or None.
+    """
+
+    status: int
+    error: _Cause | None = None
+
+    @property
+    def error_type(self) -> str:
+        """The error's type in Elasticsearch's words, or ``none``."""
+        return "none" if self.error is None else self.error.type
+
+
+class _Item(msgspec.Struct, frozen=True, gc=False):
+    create: ItemResult
+
+
+class _BulkAnswer(msgspec.Struct, frozen=True, gc=False):
+    errors: bool
+    items: list[_Item]
+
+
+_ANSWER: Final = msgspec.json.Decoder(_BulkAnswer)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLimits:
+    """How large a request gets and how many are under way.
+
+    Attributes:
+        max_bytes: of one request; Elasticsearch advises "a couple tens of megabytes" at most.
+        max_items: documents in one request.
+        in_flight: requests at the same time.
+    """
+
+    max_bytes: int = 5 * 1024 * 1024
+    max_items: int = 5_000
+    in_flight: int = 2
+
+
+class BulkWriter:
+    """Sends lines to ``_bulk``. Used by one thread at a time."""
+
+    def __init__(self, connection: Connection, limits: BulkLimits, *, require_alias: bool) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._target = f"/_bulk?{'require_alias=true&' if require_alias else ''}{_FILTER}"
+        self._pool = ThreadPoolExecutor(limits.in_flight, thread_name_prefix="elasticsearch-bulk")
+
+    def create(self, lines: Iterable[bytes]) -> list[ItemResult]:
+        """Send every line; one result each, in order. The next request is built while others are under way.
+
+        Returns when nothing is in flight any more, so that a caller who tries again meets no earlier self.
+
+        Raises:
+            Unavailable: at least one request got no usable answer; any part may have been written.
+            PipelineFault: Elasticsearch refused the call as such.
+        """
+        requests: list[Future[list[ItemResult]]] = []
+        try:
+            chunk: list[bytes] = []
+            size = 0
+            for line in lines:
+                if chunk and (size + len(line) > self._limits.max_bytes or len(chunk) >= self._limits.max_items):
+                    requests.append(self._pool.submit(self._send, chunk))
+                    chunk, size = [], 0
+                chunk.append(line)
+                size += len(line)
+            if chunk:
+                requests.append(self._pool.submit(self._send, chunk))
+        finally:
+            wait(requests)
+        return [result for request in requests for result in request.result()]
+
+    def _send(self, chunk: Sequence[bytes]) -> list[ItemResult]:
+        answer = self._connection.request(
+            "POST",
+            self._target,
+            b"".join(chunk),
+            what=_WHAT,
+            allow=_UNREADABLE | _ELSEWHERE,
+            content_type=NDJSON,
+        )
+        if answer.ok:
+            return _results(answer, len(chunk))
+        if answer.status in _ELSEWHERE:
+            raise Unavailable(f"what answers {_WHAT} is not Elasticsearch's bulk endpoint ({answer.status})")
+        if len(chunk) == 1:
+            return [ItemResult(answer.status, _Cause(error_type(answer.body)))]
+        middle = len(chunk) // 2
+        return [*self._send(chunk[:middle]), *self._send(chunk[middle:])]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+
+def _results(answer: Answer, expected: int) -> list[ItemResult]:
+    items = decoded(_ANSWER, answer, _WHAT).items
+    if len(items) != expected:
+        raise Unavailable(f"Elasticsearch answered for {len(items)} documents of {expected}; all are sent again")
+    return [item.create for item in items]

@@ -1,0 +1,104 @@
+"""Entries as documents: a small projection beside the whole record, encoded once into a bulk line."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+import msgspec
+
+from trailseal.adapters.elasticsearch.records import StoredRecord, stored_record
+from trailseal.model.projection import PROJECTION_VERSION, Entry
+from trailseal.model.record import Position
+
+MAX_ID_BYTES: Final = 512
+"""Elasticsearch's own limit on ``_id``; a longer one would fail the whole request."""
+
+
+class EventDocument(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The document of one event, field by field as in the mapping."""
+
+    timestamp: int
+    tenant_id: str
+    id: str
+    actor: str
+    action: str
+    outcome: str
+    log: int
+    partition: int
+    offset: int
+    content_hash: bytes
+    format: str
+    projection_version: int
+    record: StoredRecord
+    resource: str | None = None
+    resource_type: str | None = None
+    source_ip: str | None = None
+    request_id: str | None = None
+    metadata: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+class StoredIdentity(msgspec.Struct, frozen=True, gc=False):
+    """What a conflict is judged by: whose document has the id already."""
+
+    log: int
+    partition: int
+    offset: int
+    content_hash: str = ""
+    erased: bool = False
+
+    @property
+    def position(self) -> Position:
+        """The position of the record that holds, or held, the id."""
+        return Position(self.log, self.partition, self.offset)
+
+    @property
+    def digest(self) -> bytes:
+        """The content hash as bytes."""
+        return base64.b64decode(self.content_hash)
+
+
+IDENTITY_FIELDS: Final = ("log", "partition", "offset", "content_hash", "erased")
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def event_document(entry: Entry) -> EventDocument:
+    """The entry's document."""
+    projection = entry.projection
+    position = projection.position
+    return EventDocument(
+        projection.timestamp_us,
+        projection.tenant_id,
+        projection.id,
+        projection.actor,
+        projection.action,
+        projection.outcome,
+        position.log,
+        position.partition,
+        position.offset,
+        projection.content_hash,
+        projection.format,
+        PROJECTION_VERSION,
+        stored_record(entry.record),
+        projection.resource,
+        projection.resource_type,
+        projection.source_ip,
+        projection.request_id,
+        projection.metadata,
+        projection.words,
+        projection.flags,
+    )
+
+
+def create_line(alias: str, document_id: str, document: msgspec.Struct) -> bytes:
+    """One action and its document, as ``_bulk`` wants them."""
+    line = bytearray(b'{"create":{"_index":"')
+    line += alias.encode()
+    line += b'","_id":'
+    _ENCODER.encode_into(document_id, line, -1)
+    line += b"}}\n"
+    _ENCODER.encode_into(document, line, -1)
+    line += b"\n"
+    return bytes(line)
