@@ -18,9 +18,9 @@ class ConsumerOptions:
         flush_records: unflushed records after which the index is flushed, whatever the time.
         flush_bytes: the same in bytes of values.
         flush_s: seconds after which the index is flushed; None = the index's own refresh interval.
-        backlog_flush_s: the same while what is taken in has waited longer than the refresh interval allows anyway:
+        backlog_flush_s: the same while what is taken in has waited longer than the refresh interval anyway:
             few large flushes then catch up sooner than many small ones.
-        refresh_after_flush: make what was flushed visible at once; False where the index's server does it by itself.
+        refresh_after_flush: make what was flushed visible at once; False where the index does it by itself.
         advance_rows: the most rows written by one step of a head.
         rows_held: rows waiting for their head to move above which nothing more is read.
         rebuilds: the log keeps everything, so an index that is not complete is rebuilt from it.

@@ -21,6 +21,7 @@ class PipelineSnapshot:
         rebuilt: records put back so far while ``rebuilding``.
         rebuild_total: how many there are to put back.
         dead_letters: dead letters since the start of this process.
+        degraded: one sentence while events go in but an operator should look, else None.
     """
 
     phase: Phase = "starting"
@@ -29,6 +30,7 @@ class PipelineSnapshot:
     rebuilt: int = 0
     rebuild_total: int = 0
     dead_letters: int = 0
+    degraded: str | None = None
 
 
 class PipelineState:

@@ -5,7 +5,7 @@ keys. Both take the names from here, so that a write can never miss the answers 
 
 * ``*`` is in every key; renewing it makes every answer old.
 * ``any`` and ``any/DAY`` stand for writes of any tenant, for questions that are not bound to tenants.
-* ``tenant/T`` and ``tenant/T/DAY`` stand for writes of one tenant; a tenant id holds no slash, so no two names meet.
+* ``tenant/T`` and ``tenant/T/DAY`` stand for writes of one tenant; no tenant id holds a slash.
 
 ``DAY`` is the number of days since 1970-01-01 UTC of the event's own timestamp.
 """

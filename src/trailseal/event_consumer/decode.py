@@ -1,0 +1,88 @@
+"""The stages before the index: decode, validate, project, once per record; what breaks a rule is a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trailseal.errors import InvalidEvent, PipelineFault
+from trailseal.event_consumer import outcomes
+from trailseal.event_consumer.batch import Batch
+from trailseal.event_consumer.partitions import Slice
+from trailseal.formats import decode_record
+from trailseal.model.outcomes import OutcomeRow
+from trailseal.model.projection import Entry, entry
+from trailseal.model.record import Gap, Record
+from trailseal.telemetry import logger
+
+
+def decode_one(record: Record, origin: str) -> Entry | OutcomeRow:
+    """What goes into the index for this record, or the row of its dead letter.
+
+    Args:
+        record: as the log delivered it.
+        origin: the log's identity, from which an id is derived where a record has none.
+    """
+    try:
+        decoded = decode_record(record, origin)
+        return entry(record, decoded.event, decoded.format, decoded.words)
+    except InvalidEvent as error:
+        return outcomes.unreadable(record, error.problem)
+    except Exception as fault:  # noqa: BLE001 - whatever a record causes must not stop the stream
+        logger("event_consumer").error("decoding_broke", position=str(record.position), error=type(fault).__name__)
+        return outcomes.undecodable(record, fault)
+
+
+def decode_into(
+    batch: Batch,
+    piece: Slice,
+    items: Sequence[Record | Gap],
+    start: int,
+    origin: str,
+    *,
+    most_records: int,
+    most_bytes: int,
+) -> int:
+    """Decode items of one partition into a batch until it is full.
+
+    Args:
+        batch: it grows.
+        piece: the batch's slice of that partition; it grows.
+        items: in log order.
+        start: the first item to take.
+        origin: the log's identity.
+        most_records: records and gaps the batch may hold.
+        most_bytes: bytes of values the batch may hold; the record that passes it still goes in.
+
+    Returns:
+        The index of the first item that was not taken.
+
+    Raises:
+        PipelineFault: the log delivered another offset than the next one.
+    """
+    entries, expected, size = batch.entries, piece.next, batch.size
+    stop = min(len(items), start + most_records - batch.records)
+    at = start
+    while at < stop and size < most_bytes:
+        item = items[at]
+        at += 1
+        if item.position.offset != expected:
+            raise PipelineFault(
+                f"The log delivered {item.position} where offset {expected} was due. Check that it is the log this"
+                " ledger belongs to (`trailseal reconcile`), then start again."
+            )
+        if isinstance(item, Gap):
+            batch.decoded_rows.append(outcomes.gap(item))
+            expected += item.count
+            continue
+        expected += 1
+        size += len(item.value or b"")
+        decoded = decode_one(item, origin)
+        if isinstance(decoded, Entry):
+            entries.append(decoded)
+        else:
+            batch.decoded_rows.append(decoded)
+            batch.decoded_dead.append(item)
+    batch.records += at - start
+    batch.size = size
+    piece.next = expected
+    return at

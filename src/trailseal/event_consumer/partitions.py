@@ -1,0 +1,97 @@
+"""What the pipeline knows of one partition: its epoch, its head, and the contiguous prefix of what is finished."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from trailseal.model.outcomes import Delta, Head, OutcomeRow
+
+
+class Stage(IntEnum):
+    """How far a slice has come."""
+
+    PENDING = 0
+    SETTLED = 1
+    FLUSHED = 2
+
+
+@dataclass(slots=True, eq=False)
+class Slice:
+    """One partition's part of a batch: the offsets in [first, next).
+
+    Attributes:
+        epoch: of the assignment that delivered it; another epoch's results are ignored.
+        rows: what is not simply indexed of it, in order of position, once it is settled.
+        taken_at: monotonic seconds when it was delivered.
+        oldest_ms: append time of its first record, milliseconds since 1970 UTC, or None for gaps only.
+    """
+
+    partition: int
+    epoch: int
+    first: int
+    next: int
+    taken_at: float
+    oldest_ms: int | None = None
+    stage: Stage = Stage.PENDING
+    rows: list[OutcomeRow] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """A partition that is ours.
+
+    Attributes:
+        epoch: grows with every assignment, so that late results of an earlier one are told apart.
+        head: as last read from or written to the ledger.
+        expected: the offset the log has to deliver next.
+        slices: what was delivered and is not below the head yet, in order.
+    """
+
+    number: int
+    epoch: int
+    head: Head
+    expected: int
+    slices: deque[Slice] = field(default_factory=deque)
+
+    def begin_slice(self, now: float) -> Slice:
+        """A new slice at the place where the next delivery has to go on."""
+        opened = Slice(self.number, self.epoch, self.expected, self.expected, now)
+        self.slices.append(opened)
+        return opened
+
+    def finished(self, also: set[int]) -> list[Slice]:
+        """The contiguous prefix of slices that are flushed or whose ``id()`` is in ``also``."""
+        prefix = []
+        for piece in self.slices:
+            if piece.stage is not Stage.FLUSHED and id(piece) not in also:
+                break
+            prefix.append(piece)
+        return prefix
+
+    def advanced(self, head: Head) -> int:
+        """Forget what the head passed; the number of offsets it moved."""
+        moved = head.next - self.head.next
+        self.head = head
+        while self.slices and self.slices[0].next <= head.next:
+            self.slices.popleft()
+        return moved
+
+
+def deltas(prefix: list[Slice], most_rows: int) -> Iterator[Delta]:
+    """The steps that take a head over a contiguous prefix, each with at most ``most_rows`` rows.
+
+    A slice is never split, so one slice with more rows than that is one step.
+    """
+    rows: list[OutcomeRow] = []
+    reached: int | None = None
+    for piece in prefix:
+        if reached is not None and len(rows) + len(piece.rows) > most_rows:
+            yield Delta(reached, tuple(rows))
+            rows = []
+        rows.extend(piece.rows)
+        reached = piece.next
+    if reached is not None:
+        yield Delta(reached, tuple(rows))
