@@ -1,0 +1,244 @@
+"""The cache in Redis: shared by every process, never waited for, never believed more than it can know.
+
+A token is a random value with the time of its renewal by Redis' own clock. What a reader sees is that value and
+the server's run id: a Redis that comes back with an older state (a snapshot, a replica that was behind) has
+another run id, so nothing computed before is found again. An evicted token is made anew with a new random value.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from trailseal.ports.cache import Token
+
+_T = TypeVar("_T")
+_MICROSECONDS: Final = 1_000_000
+_NAMES_AT_ONCE: Final = 500
+
+_TOKENS: Final = """
+local now = redis.call('TIME')
+local stamp = now[1] * 1000000 + now[2]
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+local found = redis.call('MGET', unpack(KEYS))
+local answer = {run, string.format('%.0f', stamp)}
+for i, key in ipairs(KEYS) do
+  local value = found[i]
+  if not value then
+    value = ARGV[i + 1] .. ':' .. string.format('%.0f', stamp)
+    redis.call('SET', key, value, 'PX', ARGV[1])
+  end
+  answer[i + 2] = value
+end
+return answer
+"""
+_RENEW: Final = """
+local now = redis.call('TIME')
+local stamp = string.format('%.0f', now[1] * 1000000 + now[2])
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, ARGV[i + 1] .. ':' .. stamp, 'PX', ARGV[1], 'XX')
+end
+return #KEYS
+"""
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisOptions:
+    """Where the Redis is and how long it may take. Secrets never show in ``repr``.
+
+    Attributes:
+        url: ``redis[s]://[user[:password]@]host[:port][/db]``.
+        password: wins over the URL's, so that secrets can stay out of URLs.
+        ca_certs: a PEM file with the authorities to trust (``rediss``), or None for the system's.
+        prefix: put before every key.
+        timeout_s: for connecting and for an answer.
+        max_value_bytes: larger values are not kept.
+        token_ttl_s: a token that nobody asked for or renewed this long is forgotten, which only costs a miss.
+        failures: this many in a row open the circuit.
+        open_s: how long it stays open before one call tries again.
+    """
+
+    url: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
+    ca_certs: str | None = None
+    prefix: str = "trailseal:"
+    timeout_s: float = 0.05
+    max_value_bytes: int = 256 * 1024
+    token_ttl_s: float = 86_400.0
+    failures: int = 3
+    open_s: float = 1.0
+
+
+class CircuitBreaker:
+    """After some failures in a row nothing is asked for a while; then one call at a time tries again."""
+
+    def __init__(self, failures: int, open_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._limit = failures
+        self._open_s = open_s
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._failed = 0
+        self._closed_from = 0.0
+
+    def allows(self) -> bool:
+        """Whether to ask now. In the half-open state the one caller who is told so keeps the others waiting."""
+        with self._lock:
+            if self._failed < self._limit:
+                return True
+            now = self._monotonic()
+            if now < self._closed_from:
+                return False
+            self._closed_from = now + self._open_s
+            return True
+
+    def succeeded(self) -> None:
+        """An answer came: closed."""
+        self._failed = 0
+
+    def failed(self) -> None:
+        """No answer came."""
+        with self._lock:
+            self._failed += 1
+            if self._failed >= self._limit:
+                self._closed_from = self._monotonic() + self._open_s
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls go through freely."""
+        return self._failed < self._limit
+
+
+class RedisCache:
+    """`QueryCache` on one Redis (or a primary with replicas; not on Redis Cluster, whose keys lie apart)."""
+
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
+        self._breaker = CircuitBreaker(options.failures, options.open_s)
+        extra: dict[str, Any] = {}
+        if options.password is not None:
+            extra["password"] = options.password
+        if options.ca_certs is not None:
+            extra["ssl_ca_certs"] = options.ca_certs
+        self._redis: Redis = Redis.from_url(
+            options.url,
+            socket_timeout=options.timeout_s,
+            socket_connect_timeout=options.timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            **extra,
+        )
+        self._tokens = self._redis.register_script(_TOKENS)
+        self._renew = self._redis.register_script(_RENEW)
+        self._release = self._redis.register_script(_RELEASE)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether Redis answered lately, for metrics and `/readyz`; nothing depends on it."""
+        return self._breaker.closed
+
+    def _try(self, call: Callable[[], _T], otherwise: _T) -> _T:
+        """The call's result, or the other value where Redis cannot be asked or gives no sensible answer."""
+        if not self._breaker.allows():
+            return otherwise
+        try:
+            result = call()
+        except (RedisError, OSError, ValueError):
+            self._breaker.failed()
+            return otherwise
+        self._breaker.succeeded()
+        return result
+
+    def get(self, key: str) -> bytes | None:
+        """See `QueryCache.get`."""
+        return self._try(lambda: _bytes(self._redis.get(self._value(key))), None)
+
+    def put(self, key: str, value: bytes, ttl_s: float) -> None:
+        """See `QueryCache.put`."""
+        ttl_ms = int(ttl_s * 1000)
+        if ttl_ms > 0 and len(value) <= self._options.max_value_bytes:
+            self._try(lambda: self._redis.set(self._value(key), value, px=ttl_ms), None)
+
+    def delete(self, key: str) -> None:
+        """See `QueryCache.delete`."""
+        self._try(lambda: self._redis.delete(self._value(key)), None)
+
+    def tokens(self, names: Sequence[str]) -> list[Token] | None:
+        """See `QueryCache.tokens`."""
+        if not names:
+            return []
+        return self._try(lambda: self._read_tokens(names), None)
+
+    def _read_tokens(self, names: Sequence[str]) -> list[Token]:
+        tokens: list[Token] = []
+        for start in range(0, len(names), _NAMES_AT_ONCE):
+            tokens.extend(self._read_some(names[start : start + _NAMES_AT_ONCE]))
+        return tokens
+
+    def _read_some(self, names: Sequence[str]) -> list[Token]:
+        run, now, *values = self._tokens(keys=self._keys(names), args=self._fresh(names))
+        origin, stamp = run.decode()[:12], int(now)
+        tokens = []
+        for stored in values:
+            value, _, renewed = stored.decode().partition(":")
+            # Redis' clock may be set back; a token is never younger than now.
+            age_s = max(stamp - int(renewed), 0) / _MICROSECONDS
+            tokens.append(Token(f"{value}{origin}", age_s))
+        return tokens
+
+    def renew(self, names: Sequence[str]) -> bool:
+        """See `QueryCache.renew`; a lost connection is a False."""
+        if not names:
+            return True
+        done = self._try(lambda: self._renew(keys=self._keys(names), args=self._fresh(names)), None)
+        return done is not None
+
+    def _keys(self, names: Sequence[str]) -> list[str]:
+        return [f"{self._options.prefix}token:{name}" for name in names]
+
+    def _fresh(self, names: Sequence[str]) -> list[str | int]:
+        """The script's arguments: how long a token lives, and a random value for each name."""
+        return [int(self._options.token_ttl_s * 1000), *(secrets.token_hex(8) for _ in names)]
+
+    def writer_here(self, present: bool) -> None:
+        """Every process sees this cache, so it does not matter where the pipeline runs."""
+
+    def claim(self, key: str, ttl_s: float) -> str | None:
+        """See `QueryCache.claim`; where Redis cannot be asked everybody may compute."""
+        claim = secrets.token_hex(8)
+        ttl_ms = max(int(ttl_s * 1000), 1)
+        taken = self._try(
+            lambda: bool(self._redis.set(self._lease(key), claim, px=ttl_ms, nx=True)), otherwise=True
+        )
+        return claim if taken else None
+
+    def release(self, key: str, claim: str) -> None:
+        """See `QueryCache.release`."""
+        self._try(lambda: self._release(keys=[self._lease(key)], args=[claim]), None)
+
+    def _value(self, key: str) -> str:
+        return f"{self._options.prefix}value:{key}"
+
+    def _lease(self, key: str) -> str:
+        return f"{self._options.prefix}lease:{key}"
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._redis.close()
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value if isinstance(value, bytes) else None
