@@ -4,7 +4,7 @@ import hashlib
 import hmac
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailseal.merkle.errors import InvalidEncoding
@@ -47,6 +47,7 @@ def plain_frame(
     return start + nullable_bytes(key) + nullable_bytes(value) + len(headers).to_bytes(4, "big") + joined
 
 
+@settings(deadline=None)
 @given(times, nullable, nullable, header_lists)
 def test_a_frame_is_read_back_whole(
     time: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
@@ -58,6 +59,7 @@ def test_a_frame_is_read_back_whole(
     )
 
 
+@settings(deadline=None)
 @given(times, nullable, nullable, header_lists)
 def test_the_fast_way_gives_what_the_plain_way_gives(
     time: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
@@ -76,6 +78,7 @@ def test_long_keys_values_and_headers_are_framed_like_short_ones(length: int) ->
     assert encode_frame(0, b"", b"", many) == plain_frame(0, b"", b"", tuple(many))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_bytes_that_are_read_as_a_frame_are_the_only_ones_for_that_record(data: bytes) -> None:
     for candidate in (data, b"\x01" + data):
@@ -174,6 +177,7 @@ def test_a_time_or_name_that_cannot_be_written_is_refused() -> None:
         encode_frame(0, None, None, [("\ud800", None)])
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=300))
 def test_a_commitment_is_the_hmac_of_the_standard_library(salt: bytes, frame: bytes) -> None:
     assert commitment(salt, frame) == hmac.new(salt, frame, hashlib.sha256).digest()

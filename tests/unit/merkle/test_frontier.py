@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailseal.merkle.errors import InvalidEncoding
@@ -12,6 +12,7 @@ from unit.merkle.recursive_tree import numbered_entries, tree_root
 batches = st.lists(st.integers(min_value=0, max_value=90), max_size=8)
 
 
+@settings(deadline=None)
 @given(batches)
 def test_any_split_into_batches_gives_the_root_of_the_recursive_definition(sizes: list[int]) -> None:
     entries = numbered_entries(sum(sizes))
@@ -23,6 +24,7 @@ def test_any_split_into_batches_gives_the_root_of_the_recursive_definition(sizes
         assert frontier.root() == tree_root(entries[:at])
 
 
+@settings(deadline=None)
 @given(batches, batches)
 def test_a_restored_frontier_goes_on_as_if_nothing_had_happened(before: list[int], after: list[int]) -> None:
     leaves = leaf_hashes(numbered_entries(sum(before) + sum(after)))
@@ -32,6 +34,7 @@ def test_a_restored_frontier_goes_on_as_if_nothing_had_happened(before: list[int
     assert restored.extended(leaves[sum(before) :]) == Frontier().extended(leaves)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(0, 6), st.integers(0, 6))
 def test_whole_subtrees_can_be_appended_by_their_roots(level: int, before: int, count: int) -> None:
     width = 1 << level

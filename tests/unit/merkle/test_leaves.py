@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailseal.merkle.checkpoints import Checkpoint
@@ -31,6 +31,7 @@ def test_an_entry_has_the_documented_66_bytes() -> None:
     assert len(entry) == ENTRY_SIZE == 66
 
 
+@settings(deadline=None)
 @given(st.sampled_from([EntryType.GENESIS, EntryType.RECORD]), u64, u64, st.binary(min_size=32, max_size=32))
 def test_every_entry_is_read_back(kind: EntryType, offset: int, time: int, commit: bytes) -> None:
     entry = LeafEntry(kind, offset, time, commit)

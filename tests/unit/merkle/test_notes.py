@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailseal.merkle.checkpoints import Checkpoint, parse_size
@@ -247,6 +247,7 @@ def test_a_text_may_hold_empty_lines_and_odd_separators() -> None:
     assert note.to_bytes() == data
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.binary(min_size=1, max_size=20))
 def test_what_is_written_is_read_back(text: str, signature: bytes) -> None:
     note = Note(text + "\n", (SignatureLine("name", b"\x00\x01\x02\x03", signature),))
@@ -340,6 +341,7 @@ def test_the_empty_tree_and_the_largest_have_checkpoints() -> None:
     assert parse_size("0") == 0
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="AB+/=-_\n ", max_size=12))
 def test_base64_has_one_spelling(text: str) -> None:
     try:

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailseal.merkle.errors import InvalidEncoding
@@ -47,6 +47,7 @@ def test_paths_are_written_and_read_as_the_specification_says(name: TileName, pa
     assert TileName.parse(path) == name
 
 
+@settings(deadline=None)
 @given(names)
 def test_every_path_is_read_back(name: TileName) -> None:
     assert TileName.parse(name.path()) == name
@@ -102,6 +103,7 @@ def test_256_leaves_make_one_full_tile_and_a_partial_one_above_it() -> None:
     assert partial_tiles(256) == [TileName(1, 0, 1)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 80_000), max_size=6))
 def test_tiles_become_full_once_however_the_tree_grows(steps: list[int]) -> None:
     sizes = [0, *sorted(steps)]
@@ -109,6 +111,7 @@ def test_tiles_become_full_once_however_the_tree_grows(steps: list[int]) -> None
     assert Counter(grown) == Counter(filled_tiles(0, sizes[-1]))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**40))
 def test_widths_agree_with_the_list_of_partial_tiles(size: int) -> None:
     for name in partial_tiles(size):
@@ -118,6 +121,7 @@ def test_widths_agree_with_the_list_of_partial_tiles(size: int) -> None:
         assert name.index == 0 or tile_width(name.level, name.index - 1, size) == 256
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=80), max_size=256))
 def test_a_bundle_is_read_back(entries: list[bytes]) -> None:
     assert decode_bundle(encode_bundle(entries), len(entries)) == entries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailseal.merkle.errors import InvalidEncoding
@@ -90,6 +90,7 @@ def test_golden_roots_come_out_of_the_frontier_and_of_the_range(size: int) -> No
     assert Frontier().extended(leaves).root() == golden
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=70))
 def test_a_range_root_equals_the_recursive_definition(entries: list[bytes]) -> None:
     assert range_root(leaf_hashes(entries)) == tree_root(entries)
