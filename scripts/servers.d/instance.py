@@ -15,6 +15,7 @@ from errors import ServersError
 
 STOP_SECONDS = 30.0
 LOG_LINES_SHOWN = 15
+HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,10 @@ def _asked(variable: str) -> int | None:
     value = os.environ.get(variable)
     if not value:
         return None
-    if not value.isdecimal() or int(value) > 65535:
-        raise ServersError(f"{variable}={value} is not a port: give a number from 0 (any free one) to 65535")
+    if not value.isdecimal() or int(value) > HIGHEST_PORT:
+        raise ServersError(
+            f"{variable}={value} is not a port: give a number from 0 (any free one) to {HIGHEST_PORT}"
+        )
     return int(value)
 
 
