@@ -1,1 +1,133 @@
 """One module per wire format: bytes -> Event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from trailseal.errors import InvalidEvent
+from trailseal.formats import cloudevents, cloudtrail, native
+from trailseal.formats.decoding import DecodeContext, Decoded, Format, refuse
+from trailseal.model.identity import derived_id
+from trailseal.model.limits import MAX_FOREIGN_BYTES, MAX_RECORD_BYTES
+from trailseal.model.record import HEADER_ADMIN, HEADER_FORMAT, HEADER_ID, HEADER_TENANT, Record
+
+__all__ = [
+    "FORMATS",
+    "DecodeContext",
+    "Decoded",
+    "Format",
+    "InvalidEvent",
+    "decode_record",
+    "decode_with",
+    "detect",
+]
+
+FORMATS: Final[dict[str, Format]] = {
+    form.name: form
+    for form in (
+        Format(native.NAME, native.decode, MAX_RECORD_BYTES),
+        Format(cloudevents.NAME, cloudevents.decode, MAX_FOREIGN_BYTES),
+        Format(cloudtrail.NAME, cloudtrail.decode, MAX_FOREIGN_BYTES),
+    )
+}
+"""Every wire format by its name."""
+
+_MS_IN_US: Final = 1000
+_OURS: Final = (HEADER_ID, HEADER_TENANT, HEADER_FORMAT)
+_CONTENT_TYPE: Final = "content-type"
+
+
+def decode_record(record: Record, origin: str) -> Decoded:
+    """Decode a record of the log: the same for its first time and for every replay.
+
+    Args:
+        record: as the log holds it.
+        origin: the log's identity, from which an id is derived where there is none.
+
+    Raises:
+        InvalidEvent: the record is no event; it becomes a dead letter.
+    """
+    position = record.position
+    return decode_with(record, lambda: derived_id(origin, position.partition, position.offset))
+
+
+def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_words: bool = True) -> Decoded:
+    """Decode a record whose missing id is known or made otherwise; see `decode_record`."""
+    if record.value is None:
+        raise refuse("null-value", "the record has no value: only records with an event in them are taken")
+    names = _names(record)
+    context = DecodeContext(
+        received_us=record.timestamp_ms * _MS_IN_US,
+        derived_id=missing_id,
+        tenant=names.get(HEADER_TENANT),
+        id=names.get(HEADER_ID),
+        with_words=with_words,
+    )
+    name = names.get(HEADER_FORMAT)
+    if name is None:
+        return _decode_unnamed(record, record.value, context)
+    form = FORMATS.get(name)
+    if form is None:
+        known = ", ".join(FORMATS)
+        raise refuse("unknown-format", f"the header {HEADER_FORMAT} names none of {known}", HEADER_FORMAT)
+    return form.decode(record.value, context)
+
+
+def _decode_unnamed(record: Record, value: bytes, context: DecodeContext) -> Decoded:
+    """Decode a record without our format header: CloudEvents by its Kafka binding, else native."""
+    if record.header(cloudevents.BINARY_VERSION) is not None:
+        return cloudevents.decode_binary(value, record.headers, context)
+    content_type = record.header(_CONTENT_TYPE)
+    if content_type is not None and content_type.lower().startswith(cloudevents.STRUCTURED_TYPE):
+        return cloudevents.decode(value, context)
+    return native.decode(value, context)
+
+
+def _names(record: Record) -> dict[str, str]:
+    """Our headers as text."""
+    names: dict[str, str] = {}
+    for name, value in record.headers:
+        if name == HEADER_ADMIN:
+            raise refuse("reserved-header", f"the header {HEADER_ADMIN} is Trailseal's own", HEADER_ADMIN)
+        if name not in _OURS or value is None:
+            continue
+        if name in names:
+            raise refuse("repeated-header", f"the header {name} is given twice", name)
+        try:
+            names[name] = value.decode()
+        except UnicodeDecodeError:
+            raise refuse("invalid-utf8", f"the header {name} is not UTF-8", name) from None
+    return names
+
+
+_ABSENT: Final = msgspec.Raw()
+
+
+class _Probe(msgspec.Struct, frozen=True):
+    """The fields that tell formats apart."""
+
+    eventVersion: msgspec.Raw = _ABSENT  # noqa: N815 - the wire's own name
+    eventSource: msgspec.Raw = _ABSENT  # noqa: N815 - the wire's own name
+    eventName: msgspec.Raw = _ABSENT  # noqa: N815 - the wire's own name
+    specversion: msgspec.Raw = _ABSENT
+    type: msgspec.Raw = _ABSENT
+    source: msgspec.Raw = _ABSENT
+
+
+_probe_decoder: Final = msgspec.json.Decoder(_Probe)
+
+
+def detect(value: bytes) -> str:
+    """The format of one record, guessed by the fields that only this format has; ``native`` where none fits."""
+    try:
+        probe = _probe_decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return native.NAME
+    if _ABSENT not in (probe.eventVersion, probe.eventSource, probe.eventName):
+        return cloudtrail.NAME
+    if _ABSENT not in (probe.specversion, probe.type, probe.source):
+        return cloudevents.NAME
+    return native.NAME

@@ -1,0 +1,113 @@
+"""How an event is shown: its normal form, with what the log knows of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from trailseal.errors import IntegrityViolation, InvalidEvent
+from trailseal.formats import decode_with
+from trailseal.model.event import SCHEMA_VERSION, Actor, Change, Context, Event, Resource
+from trailseal.model.projection import Hit
+from trailseal.model.record import Position
+from trailseal.model.timestamps import format_rfc3339
+
+_NO_CONTEXT: Final = Context()
+_MS_IN_US: Final = 1000
+_encoder: Final = msgspec.json.Encoder()
+
+
+class RenderedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One event of an answer. What an event does not have is left out.
+
+    Attributes:
+        id: unique in tenant and month.
+        timestamp: when it happened, RFC 3339 in UTC, microseconds where there are any.
+        received_at: the log's append time, in the same form.
+        tenant_id: whose event it is.
+        actor: who.
+        action: what was done.
+        outcome: ``success``, ``failure``, ``denied`` or ``unknown``.
+        format: the wire format it came in.
+        position: ``log/partition/offset`` of its record.
+        resource: to what.
+        reason: why it ended so.
+        context: from where, by which request.
+        changes: what the action changed.
+        metadata: free JSON.
+        flags: what decoding could not keep as it was.
+        record: the original value, byte for byte as text; only where asked for.
+        schema_version: of the normal form.
+    """
+
+    id: str
+    timestamp: str
+    received_at: str
+    tenant_id: str
+    actor: Actor
+    action: str
+    outcome: str
+    format: str
+    position: str
+    schema_version: int
+    resource: Resource | None = None
+    reason: str | None = None
+    context: Context | None = None
+    changes: tuple[Change, ...] = ()
+    metadata: dict[str, Any] = {}
+    flags: tuple[str, ...] = ()
+    record: str | None = None
+
+
+def normalised(event: Event, position: Position, received_us: int, format_name: str) -> RenderedEvent:
+    """An event as answers show it.
+
+    Args:
+        event: decoded from the record.
+        position: of the record.
+        received_us: the append time, microseconds since 1970 UTC.
+        format_name: the wire format's name.
+    """
+    return RenderedEvent(
+        schema_version=SCHEMA_VERSION,
+        id=event.id,
+        timestamp=format_rfc3339(event.timestamp_us),
+        received_at=format_rfc3339(received_us),
+        tenant_id=event.tenant_id,
+        actor=event.actor,
+        action=event.action,
+        outcome=event.outcome,
+        format=format_name,
+        position=str(position),
+        resource=event.resource,
+        reason=event.reason,
+        context=None if event.context == _NO_CONTEXT else event.context,
+        changes=event.changes,
+        metadata=event.metadata,
+        flags=event.flags,
+    )
+
+
+def render(hit: Hit, *, with_record: bool = False) -> bytes:
+    """A found event as JSON, made from its record and never from the index.
+
+    Args:
+        hit: its key's id is used only where neither record nor headers have one.
+        with_record: whether to bring the original value.
+
+    Raises:
+        IntegrityViolation: the index leads to a record that is no event.
+    """
+    record = hit.record
+    try:
+        decoded = decode_with(record, hit.key.id, with_words=False)
+    except InvalidEvent as error:
+        raise IntegrityViolation(
+            f"The index shows an event at {record.position}, but the record there is none ({error.problem.code}): "
+            "delete the index folder to have it rebuilt, and find out who wrote to it."
+        ) from error
+    shown = normalised(decoded.event, record.position, record.timestamp_ms * _MS_IN_US, decoded.format)
+    if with_record and record.value is not None:
+        shown = msgspec.structs.replace(shown, record=record.value.decode())
+    return _encoder.encode(shown)
