@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from trailseal.adapters import locks
 from trailseal.adapters.clock import SystemClock
 from trailseal.errors import SettingsError, Unavailable
 from trailseal.ports.cache import QueryCache
@@ -82,6 +83,17 @@ def open_engines(settings: Settings, role: Role) -> Engines:
     chosen = urls(settings)
     open_profile = _profile(chosen, role)
     return open_profile(settings, chosen, role)
+
+
+def lock_server(settings: Settings) -> locks.FileLock:
+    """Take the data folder for one `trailseal up`, until the lock is released or the process dies.
+
+    Raises:
+        UsageError: another `trailseal up` runs on it.
+        SettingsError: the folder cannot be made or written.
+    """
+    _make_folder(settings.data)
+    return locks.lock_server(settings.data)
 
 
 def _profile(chosen: _Urls, role: Role) -> Callable[[Settings, _Urls, Role], Engines]:

@@ -111,7 +111,7 @@ class QueryService:
             detail = "Several events have this id, in different tenants or months: add tenant_id or timestamp."
             raise InvalidQuery(Problem("ambiguous-id", detail, parameter="tenant_id"))
         first = min(hits, key=lambda hit: hit.key.position)
-        return render(first.record, with_record=with_record)
+        return render(first, with_record=with_record)
 
     def _find(self, page: Plan) -> Answer:
         hits: Sequence[Hit] = ()
@@ -122,7 +122,7 @@ class QueryService:
         if len(hits) > page.limit:
             window = (page.query.time_from_us, page.query.time_to_us)
             next_cursor = self._codec.encode(rows[-1].key, window, page.filter_key, page.scope)
-        events = [render(hit.record, with_record=page.with_record) for hit in rows]
+        events = [render(hit, with_record=page.with_record) for hit in rows]
         return Answer(page_body(events, next_cursor), next_cursor)
 
     def _count(self, page: Plan) -> Answer:

@@ -1,0 +1,66 @@
+"""The Flask application: every route, the gate before them, and how each answer is counted."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, Response, request
+from prometheus_client import Counter, Histogram
+
+from trailseal.api.events import install_events
+from trailseal.api.gate import admit
+from trailseal.api.health import install_health
+from trailseal.api.ingest import install_ingest
+from trailseal.api.openapi import install_openapi
+from trailseal.api.problems import install_problems
+from trailseal.api.services import Services
+from trailseal.telemetry import HTTP_REQUESTS, HTTP_SECONDS
+
+_STARTED = "trailseal.started"
+
+
+def create_app(services: Services) -> Flask:
+    """The HTTP API over these services; nothing is started or connected here."""
+    app = Flask("trailseal.api", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    install_problems(app)
+    _install_gate(app, services)
+    _install_metrics(app)
+    install_ingest(app, services)
+    install_events(app, services)
+    install_health(app, services)
+    install_openapi(app)
+    return app
+
+
+def _install_gate(app: Flask, services: Services) -> None:
+    authenticator = services.authenticator
+
+    @app.before_request
+    def gate() -> None:
+        environ = request.environ
+        environ[_STARTED] = time.perf_counter()
+        rule = request.url_rule
+        admit(environ, rule.rule if rule is not None else None, authenticator)
+
+
+def _install_metrics(app: Flask) -> None:
+    series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    @app.after_request
+    def observe(response: Response) -> Response:
+        rule = request.url_rule
+        method, route = ("any", "none") if rule is None else (request.method, rule.rule)
+        key = (method, route, response.status_code)
+        known = series.get(key)
+        if known is None:
+            known = series[key] = (
+                HTTP_REQUESTS.labels(method=method, route=route, status=str(response.status_code)),
+                HTTP_SECONDS.labels(method=method, route=route),
+            )
+        known[0].inc()
+        started = request.environ.get(_STARTED)
+        if started is not None:
+            known[1].observe(time.perf_counter() - started)
+        return response

@@ -1,0 +1,104 @@
+"""``GET /events``, ``/events/count`` and ``/events/{id}``: questions over HTTP."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import parse_qsl, urlencode
+
+from flask import Flask, Response, request
+
+from trailseal.api.gate import principal_of
+from trailseal.api.parameters import single_parameters
+from trailseal.api.services import Services
+from trailseal.errors import InvalidQuery, Problem
+from trailseal.query.answers import Answer
+from trailseal.query.parsing import parse_query_string
+from trailseal.query.plan import Plan, Tenants
+from trailseal.query.times import parse_bound, resolve
+
+JSON = "application/json"
+_PLANS = 2_048
+
+
+class PlanMemory:
+    """Plans by query string and tenants; a window that moves with the clock is planned each time."""
+
+    def __init__(self, services: Services, *, page: bool) -> None:
+        self._services = services
+        self._page = page
+        self._plans = lru_cache(maxsize=_PLANS)(self._make)
+
+    def plan(self, raw: str, tenants: Tenants) -> Plan:
+        """The plan of a query string for these tenants.
+
+        Raises:
+            InvalidQuery: a parameter breaks a rule.
+        """
+        question = parse_query_string(raw, page=self._page)
+        return self._services.query.plan(question, tenants) if question.relative else self._plans(raw, tenants)
+
+    def _make(self, raw: str, tenants: Tenants) -> Plan:
+        return self._services.query.plan(parse_query_string(raw, page=self._page), tenants)
+
+
+def install_events(app: Flask, services: Services) -> None:
+    """Add the routes."""
+    pages = PlanMemory(services, page=True)
+    counts = PlanMemory(services, page=False)
+
+    @app.get("/events")
+    def events() -> Response:
+        environ = request.environ
+        raw = environ["QUERY_STRING"]
+        principal = principal_of(environ)
+        principal.require("events:read")
+        answer = services.query.search(pages.plan(raw, principal.tenants))
+        return _answer(answer, raw)
+
+    @app.get("/events/count")
+    def count() -> Response:
+        principal = principal_of(request.environ)
+        principal.require("events:read")
+        raw = request.environ["QUERY_STRING"]
+        return _answer(services.query.count(counts.plan(raw, principal.tenants)), raw)
+
+    @app.get("/events/<path:event_id>")
+    def event(event_id: str) -> Response:
+        principal = principal_of(request.environ)
+        principal.require("events:read")
+        return _one_event(services, event_id, principal.tenants)
+
+
+def next_link(raw: str, cursor: str) -> str:
+    """The query string of the next page: the same question, another cursor."""
+    pairs = [(name, value) for name, value in parse_qsl(raw, keep_blank_values=True) if name != "cursor"]
+    return urlencode([*pairs, ("cursor", cursor)])
+
+
+def _answer(answer: Answer, raw: str) -> Response:
+    response = Response(answer.body, 200, content_type=JSON)
+    headers = response.headers
+    headers["Cache-Control"] = "no-store"
+    if answer.next_cursor is not None:
+        headers["Link"] = f'</events?{next_link(raw, answer.next_cursor)}>; rel="next"'
+    if answer.stale:
+        headers["Trailseal-Stale"] = "true"
+    return response
+
+
+def _one_event(services: Services, event_id: str, tenants: Tenants) -> Response:
+    given = single_parameters(request.environ["QUERY_STRING"], ("tenant_id", "timestamp", "record"))
+    if "tenant_id" in given:
+        wanted = given["tenant_id"]
+        tenants = (wanted,) if tenants is None or wanted in tenants else ()
+    timestamp_us = None
+    if "timestamp" in given:
+        timestamp_us = resolve(parse_bound("timestamp", given["timestamp"]), services.clock.now_us())
+    if given.get("record", "0") not in {"0", "1"}:
+        raise InvalidQuery(Problem("invalid-value", "record is 1 or 0.", parameter="record"))
+    body = services.query.event(
+        event_id, tenants, timestamp_us=timestamp_us, with_record=given.get("record") == "1"
+    )
+    response = Response(body, 200, content_type=JSON)
+    response.headers["Cache-Control"] = "no-store"
+    return response

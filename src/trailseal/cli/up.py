@@ -1,0 +1,135 @@
+"""`trailseal up`: the whole system in one process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trailseal import bootstrap
+from trailseal.cli.demo import DEMO_EVENTS, demo_records
+from trailseal.cli.options import Config, Data, settings_from
+from trailseal.cli.output import notice
+from trailseal.telemetry import logger, set_up_logging
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from trailseal.bootstrap import Engines
+    from trailseal.event_consumer.runner import Consumer
+    from trailseal.settings import Settings
+
+_DRAIN_S = 1.0
+_SAMPLE = '{"timestamp":"\'$(date -u +%FT%TZ)\'","actor":"you","action":"demo.tried","resource":"trailseal"}'
+
+
+def up(
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", rich_help_panel="Settings")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", rich_help_panel="Settings")] = None,
+    config: Config = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill an empty log with demo events.")] = False,
+) -> None:
+    """Run the whole system in one process: log, pipeline, index, cache and API."""
+    settings = settings_from(config, data=data, host=host, port=port)
+    set_up_logging(settings.log_level, settings.log_format)
+    _host(settings, demo=demo)
+
+
+def _host(settings: Settings, *, demo: bool) -> None:
+    from trailseal.cli.server import OneProcessServer, listen, refuse_open_door  # noqa: PLC0415 - only `up` needs it
+
+    with ExitStack() as stack:
+        lock = bootstrap.lock_server(settings)
+        stack.callback(lock.release)
+        listener = listen(settings.host, settings.port)
+        stack.callback(listener.close)
+        engines = bootstrap.open_engines(settings, "up")
+        stack.callback(engines.close)
+        consumer = _consumer(settings, engines)
+        app, keyless = _app(settings, engines, consumer)
+        refuse_open_door(settings.host, keyless=keyless)
+        if demo:
+            _fill(engines)
+        pipeline = threading.Thread(target=consumer.run, name="pipeline", daemon=True)
+        stack.callback(_stop, consumer, pipeline)
+        pipeline.start()
+        notice(_greeting(settings, demo=demo))
+        OneProcessServer(app, listener, threads=settings.threads).run()
+    _leave()
+
+
+def _consumer(settings: Settings, engines: Engines) -> Consumer:
+    from trailseal.event_consumer.options import ConsumerOptions  # noqa: PLC0415 - as above
+    from trailseal.event_consumer.runner import Consumer  # noqa: PLC0415 - as above
+
+    options = ConsumerOptions(
+        group=settings.consumer_group,
+        flush_records=settings.flush_records,
+        flush_bytes=settings.flush_bytes,
+        drain_s=_DRAIN_S,
+    )
+    return Consumer(engines.log, engines.index, engines.ledger, engines.cache, engines.clock, options=options)
+
+
+def _app(settings: Settings, engines: Engines, consumer: Consumer) -> tuple[Flask, bool]:
+    """The API with the viewer, and whether no key was ever made."""
+    from trailseal.api.app import create_app  # noqa: PLC0415 - as above
+    from trailseal.api.credentials import Authenticator  # noqa: PLC0415 - as above
+    from trailseal.api.services import Services  # noqa: PLC0415 - as above
+    from trailseal.query.service import QueryService  # noqa: PLC0415 - as above
+    from trailseal.viewer.pages import install_viewer  # noqa: PLC0415 - as above
+
+    services = Services(
+        log=engines.log,
+        index=engines.index,
+        ledger=engines.ledger,
+        clock=engines.clock,
+        query=QueryService(engines.index, engines.cache, engines.clock, engines.secret),
+        authenticator=Authenticator(engines.ledger, engines.clock),
+        pipeline=consumer.state,
+        max_request_bytes=settings.max_request_bytes,
+    )
+    app = create_app(services)
+    install_viewer(app, services)
+    return app, services.authenticator.keyless()
+
+
+def _fill(engines: Engines) -> None:
+    """Demo events, if nothing was ever written."""
+    log = engines.log
+    if all(log.bounds(partition).next == 0 for partition in log.partitions()):
+        log.append(list(demo_records(engines.clock.now_us())))
+        notice(f"The log was empty: {DEMO_EVENTS} demo events of the last 30 days are in it now.")
+
+
+def _stop(consumer: Consumer, pipeline: threading.Thread) -> None:
+    consumer.stop()
+    pipeline.join(_DRAIN_S)
+    if pipeline.is_alive():
+        logger("up").warning("pipeline_cut_short", why="it goes on from its head at the next start")
+
+
+def _greeting(settings: Settings, *, demo: bool) -> str:
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    base = f"http://{shown}:{settings.port}"
+    lines = [f"Trailseal listens on {base} with its data in {settings.data}. Ctrl-C stops it."]
+    if demo:
+        lines += [
+            f"  open  {base}/",
+            f"  curl '{base}/events?actor=bob@acme.example&outcome=denied'",
+            f"  curl '{base}/events/count?time_from=-24h'",
+            f"  curl {base}/events -H 'Content-Type: application/json' -d '{_SAMPLE}'",
+        ]
+    return "\n".join(lines)
+
+
+def _leave() -> None:
+    """End the process even where a request still holds a thread: everything that counts is closed by now."""
+    if any(thread.name == "granian-worker" for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(0)
