@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from trailseal.merkle.errors import InvalidProof
-from trailseal.merkle.hash import EMPTY_ROOT, MAX_TREE_SIZE, leaf_hashes, range_root
+from trailseal.merkle.hash import EMPTY_ROOT, MAX_TREE_SIZE, leaf_hashes, node_hash, range_root
 from trailseal.merkle.proofs import (
     prove_consistency,
     prove_inclusion,
@@ -169,3 +169,43 @@ def test_a_tree_that_was_rewritten_has_no_proof_of_consistency() -> None:
     proof = prove_consistency(lambda start, stop: range_root(forged[start:stop]), 50, 100)
     with pytest.raises(InvalidProof):
         verify_consistency(50, 100, proof, range_hash(0, 50), range_root(forged))
+
+
+def unguarded_roots(first: int, second: int, path: list[bytes]) -> tuple[bytes, bytes]:
+    """The roots that a consistency proof of any length would lead to if its length were not checked."""
+    node, last = first - 1, second - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    old = new = path[0]
+    for sibling in path[1:]:
+        if node & 1 or node == last:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling)
+        node, last = node >> 1, last >> 1
+    return old, new
+
+
+def test_a_log_that_signs_a_false_size_gains_nothing_by_proofs_of_another_length() -> None:
+    nodes = LEAVES[100:110]
+    for size in range(1, 33):
+        for index in range(size):
+            right = len(prove_inclusion(range_hash, index, size))
+            for length in set(range(len(nodes))) - {right}:
+                with pytest.raises(InvalidProof, match=r"too (long|short)"):
+                    root_of_inclusion(LEAVES[index], index, size, nodes[:length])
+
+
+def test_roots_made_to_fit_a_consistency_proof_of_another_length_are_refused() -> None:
+    for second in range(2, 33):
+        for first in range(1, second):
+            whole = first & (first - 1) == 0
+            right = len(prove_consistency(range_hash, first, second))
+            for length in set(range(1, 10)) - {right}:
+                proof = LEAVES[100 : 100 + length]
+                path = [range_hash(0, first), *proof] if whole else proof
+                roots = unguarded_roots(first, second, path)
+                with pytest.raises(InvalidProof, match=r"too (long|short)"):
+                    verify_consistency(first, second, proof, *roots)
