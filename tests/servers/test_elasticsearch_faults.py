@@ -40,7 +40,9 @@ def index(
     elasticsearch: ElasticsearchOptions, ledger: ElasticsearchLedger, proxy: FaultProxy
 ) -> Iterator[ElasticsearchIndex]:
     """An index whose every request passes the proxy; the register of months does not."""
-    through = dataclasses.replace(elasticsearch, hosts=(("127.0.0.1", proxy.server_address[1]),), search_timeout_s=5.0)
+    through = dataclasses.replace(
+        elasticsearch, hosts=(("127.0.0.1", proxy.server_address[1]),), search_timeout_s=5.0
+    )
     opened = ElasticsearchIndex(through, ledger, IndexOptions(bulk=BulkLimits(max_items=10)))
     yield opened
     opened.close()
@@ -104,7 +106,9 @@ def test_a_call_that_failed_as_a_whole_is_unavailable_and_its_repetition_harmles
     again = index.put(entries)
 
     for one, verdict in zip(entries, again, strict=True):
-        assert isinstance(verdict, Stored) or verdict == Present(one.projection.position, one.projection.content_hash)
+        assert isinstance(verdict, Stored) or verdict == Present(
+            one.projection.position, one.projection.content_hash
+        )
     assert _offsets(index) == [0, 1, 2, 100]
 
 
@@ -163,7 +167,11 @@ def test_a_mapping_that_is_not_ours_stops_the_pipeline_instead_of_refusing_event
     index: ElasticsearchIndex, ledger: ElasticsearchLedger, raw: object, elasticsearch: ElasticsearchOptions
 ) -> None:
     alias = f"{elasticsearch.prefix}audit-2026.11"
-    raw("PUT", f"/{alias}-foreign", {"mappings": {"dynamic": "strict"}, "aliases": {alias: {"is_write_index": True}}})
+    raw(
+        "PUT",
+        f"/{alias}-foreign",
+        {"mappings": {"dynamic": "strict"}, "aliases": {alias: {"is_write_index": True}}},
+    )
     ledger.put_document("index/months/2026.11", b'{"state":"open","index":"foreign"}', None)
 
     with pytest.raises(PipelineFault, match="mapping"):
@@ -293,9 +301,16 @@ def test_a_server_that_is_not_there_is_unavailable(ledger: ElasticsearchLedger) 
 
 @pytest.mark.parametrize(
     ("value", "key"),
-    [(b"\xff\xfe no text", b"\x00\xff"), (None, None), (b"", b""), (' "\u2028\U0001f512 \\ud800\x00 \n'.encode(), b"k")],
+    [
+        (b"\xff\xfe no text", b"\x00\xff"),
+        (None, None),
+        (b"", b""),
+        (' "\u2028\U0001f512 \\ud800\x00 \n'.encode(), b"k"),
+    ],
 )
-def test_a_record_comes_back_byte_for_byte(index: ElasticsearchIndex, value: bytes | None, key: bytes | None) -> None:
+def test_a_record_comes_back_byte_for_byte(
+    index: ElasticsearchIndex, value: bytes | None, key: bytes | None
+) -> None:
     whole = entry(0, value=value, key=key, headers=(("a", b"\x80"), ("a", None), ("\u00e9", b"")))
     index.put([whole])
     index.refresh()

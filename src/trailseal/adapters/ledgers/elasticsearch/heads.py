@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from trailseal.adapters.ledgers.elasticsearch.rows import Rows, row_key
+from trailseal.adapters.ledgers.elasticsearch.rows import Rows, row_key, well_formed
 from trailseal.adapters.ledgers.elasticsearch.store import DocumentStore, StoredDocument
 from trailseal.errors import Fenced, PipelineFault, Unavailable
 from trailseal.model.outcomes import Delta, Head, OutcomeRow, Totals
@@ -136,7 +136,7 @@ class Heads:
         if delta.next < expected.next:
             raise PipelineFault(f"a head cannot go back from {expected.next} to {delta.next}")
         before = self._finish(self._state_of(expected))
-        rows = self._new_rows(expected, delta.rows)
+        rows = self._new_rows(expected, well_formed(delta.rows))
         inline, chunks = self._place(expected, rows)
         document = HeadDocument(
             expected.log,

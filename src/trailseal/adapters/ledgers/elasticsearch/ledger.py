@@ -173,6 +173,8 @@ class ElasticsearchLedger:
         kinds: Sequence[OutcomeKind] | None = None,
     ) -> Iterator[OutcomeRow]:
         """See `Ledger.outcomes`."""
+        if stop is not None and start >= stop:
+            return
         # The head before the search: what its last step does not hold any more was a document by then.
         last = [
             row

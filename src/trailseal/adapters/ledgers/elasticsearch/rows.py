@@ -95,6 +95,21 @@ def all_there(results: Sequence[ItemResult]) -> None:
         )
 
 
+def well_formed(rows: Sequence[OutcomeRow]) -> Sequence[OutcomeRow]:
+    """The rows as JSON can hold them: a lone surrogate, which no UTF-8 has, becomes a question mark."""
+    try:
+        _ENCODER.encode(rows)
+    except UnicodeEncodeError:
+        return [_repaired(row) for row in rows]
+    return rows
+
+
+def _repaired(row: OutcomeRow) -> OutcomeRow:
+    texts = {name: getattr(row, name) for name in ("code", "detail", "field", "tenant_id", "event_id")}
+    repaired = {name: text.encode(errors="replace").decode() for name, text in texts.items() if text is not None}
+    return msgspec.structs.replace(row, **repaired)
+
+
 class Rows:
     """The rows of all partitions."""
 

@@ -131,6 +131,10 @@ class DocumentStore:
         Raises:
             Fenced: another version is stored.
         """
+        if version is not None and not _is_version(version):
+            if self.get(name) is not None:
+                raise _unknown_version()
+            return
         guard = "" if version is None else f"&{_expected(version)}"
         target = f"{self._target('_doc', name)}?{guard}{self._refresh}".replace("?&", "?").rstrip("?")
         answer = self._connection.request("DELETE", target, what=_WRITE, allow={_CONFLICT, _NOT_FOUND})
@@ -142,8 +146,17 @@ class DocumentStore:
         return f"/{self.alias}/{action}/{quote(name, safe='')}"
 
 
+def _is_version(text: str) -> bool:
+    seq_no, dot, term = text.partition(".")
+    return bool(dot) and seq_no.isdecimal() and term.isdecimal()
+
+
+def _unknown_version() -> Fenced:
+    return Fenced("the expected version is none that this ledger gave out")
+
+
 def _expected(version: str) -> str:
-    seq_no, dot, term = version.partition(".")
-    if not (dot and seq_no.isdecimal() and term.isdecimal()):
-        raise Fenced("the expected version is none that this ledger gave out")
+    if not _is_version(version):
+        raise _unknown_version()
+    seq_no, _, term = version.partition(".")
     return f"if_seq_no={seq_no}&if_primary_term={term}"
