@@ -8,6 +8,7 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from trailseal.api.problem_types import title_of
 from trailseal.errors import (
     InvalidEvent,
     InvalidQuery,
@@ -108,7 +109,7 @@ def problem_response(
     """One problem as an HTTP answer."""
     document = ProblemDocument(
         type=f"{TYPE_PAGE}#{code}",
-        title=code.replace("-", " ").capitalize(),
+        title=title_of(code),
         status=status,
         detail=detail,
         code=code,

@@ -26,6 +26,8 @@ BACKLOG = 1_024
 DRAIN_S = 1
 """Seconds that requests under way get to finish when the server stops."""
 _PARENT_POLL_S = 0.25
+_TCP = False
+"""What granian's socket holder takes for "no Unix socket"."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -105,10 +107,10 @@ class OneProcessServer(MTServer):
         """One worker needs no interpreter without a GIL."""
 
     def _init_shared_socket(self) -> None:
-        holder: Any = SocketHolder
-        shared: Any = self
-        shared._ssp, shared._sfd = None, self._listener.fileno()
-        shared._shd = holder(shared._sfd, False, BACKLOG)
+        holder: Any = SocketHolder  # its stub lacks two of the three arguments
+        self._ssp = None
+        self._sfd = self._listener.fileno()  # type: ignore[assignment] # granian initialises it with None
+        self._shd = holder(self._sfd, _TCP, BACKLOG)
 
 
 @dataclass(frozen=True, slots=True)

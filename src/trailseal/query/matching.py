@@ -37,6 +37,11 @@ def parse_match(field: Field, parameter: str, text: str) -> Match:
     return Prefix(literal) if prefix else Exact(literal)
 
 
+def escape(text: str) -> str:
+    """The filter value that means exactly ``text``, whatever stars and backslashes it holds."""
+    return _STAR.sub(lambda star: star[1] * 2 + "\\*", text)
+
+
 def _unescape(parameter: str, text: str) -> tuple[str, bool]:
     if "*" not in text:
         return text, False
