@@ -9,6 +9,8 @@ from trailseal.errors import InvalidQuery, Problem
 from trailseal.model.timestamps import parse_rfc3339
 
 _UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
+_LONGEST_BACK_US = 2**62
+"""Longer ago than anything; keeps every bound inside 64 bits."""
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PLUS_READ_AS_SPACE = re.compile(r" (\d{2}:\d{2})$", re.ASCII)
@@ -41,7 +43,7 @@ def parse_bound(parameter: str, text: str) -> Bound:
     """
     relative = _RELATIVE.fullmatch(text)
     if relative:
-        return Bound(int(relative[1]) * _UNITS_US[relative[2]], relative=True)
+        return Bound(min(int(relative[1]) * _UNITS_US[relative[2]], _LONGEST_BACK_US), relative=True)
     full = f"{text}T00:00:00Z" if _DATE.fullmatch(text) else _PLUS_READ_AS_SPACE.sub(r"+\1", text)
     try:
         return Bound(parse_rfc3339(full))
