@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trailseal.cli import settings_table
+from trailseal.cli import dead_letters, reconcile, search, settings_table, up
 from trailseal.cli.options import examples
 
 app = typer.Typer(
@@ -35,6 +35,19 @@ def _program(
     """An audit log that anyone can run and an outsider can check."""
 
 
+app.command("up", epilog=examples("trailseal up", "trailseal up --data /var/lib/trailseal --port 9000"))(up.up)
+app.command(
+    "search",
+    epilog=examples(
+        "trailseal search --actor alice --time-from -24h",
+        "trailseal search 'action!=user.signed_in' outcome=denied",
+        "trailseal search -q payroll --all > events.ndjson",
+    ),
+)(search.search)
+app.add_typer(dead_letters.dead_letters)
+app.command("reconcile", epilog=examples("trailseal reconcile", "trailseal reconcile --form ndjson"))(
+    reconcile.reconcile
+)
 app.command(
     "settings", epilog=examples("trailseal settings", "TRAILSEAL_PORT=9000 trailseal settings --form ndjson")
 )(settings_table.settings)

@@ -30,6 +30,11 @@ def console() -> Console:
     return Console(highlight=False)
 
 
+def error_console() -> Console:
+    """A console on standard error: progress and notices, out of the way of piped rows."""
+    return Console(stderr=True, highlight=False)
+
+
 def notice(text: str) -> None:
     """A line for the person at the terminal, on standard error, out of the way of piped rows."""
     sys.stderr.write(text + "\n")

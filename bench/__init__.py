@@ -1,0 +1,1 @@
+"""Speed as ratios: ours against a named peer, on the same events, on the same machine, in one run."""
