@@ -27,6 +27,7 @@ class MemoryLog:
     def __init__(self, partitions: int = 1) -> None:
         self.held: dict[int, list[Record | Gap]] = {number: [] for number in range(partitions)}
         self.subscriptions: list[MemorySubscription] = []
+        self.give_at_subscribe: tuple[int, ...] = ()
         self._lock = threading.Lock()
 
     def append(self, records: Sequence[NewRecord]) -> list[Position]:
@@ -56,6 +57,8 @@ class MemoryLog:
 
     def subscribe(self, group: str) -> MemorySubscription:  # noqa: ARG002 - one group
         subscription = MemorySubscription(self)
+        if self.give_at_subscribe:
+            subscription.give(*self.give_at_subscribe)
         self.subscriptions.append(subscription)
         return subscription
 
