@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from servers.raw_elasticsearch import RawElasticsearch
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions, options_from_url
 from trailseal.adapters.indexes.elasticsearch import set_up_index
 from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger, set_up_ledger
@@ -52,38 +49,6 @@ def redis_url() -> str:
     return _address("TRAILSEAL_TEST_REDIS", "Redis")
 
 
-class RawElasticsearch:
-    """Plain requests beside the adapters: to look at what they stored, and to break it."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-
-    def __call__(self, method: str, path: str, body: object = None) -> Any:
-        """The answer's JSON; errors are answers too."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - the address of the test's own server
-            self._url + path, data, {"content-type": "application/json"}, method=method
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
-                return json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return json.loads(error.read())
-
-    def indices(self, prefix: str) -> list[str]:
-        found: dict[str, Any] = self("GET", f"/{prefix}*/_settings?filter_path=*.settings.index.uuid")
-        return sorted(found)
-
-    def forget(self, prefix: str) -> None:
-        """Delete everything that begins so."""
-        for name in self.indices(prefix):
-            self("DELETE", f"/{name}")
-        templates = self("GET", f"/_index_template/{prefix}*?filter_path=index_templates.name")
-        for template in templates.get("index_templates", []):
-            self("DELETE", f"/_index_template/{template['name']}")
-
-
 @pytest.fixture(scope="session")
 def raw(elasticsearch_url: str) -> RawElasticsearch:
     return RawElasticsearch(elasticsearch_url)
@@ -115,4 +80,3 @@ def ledger(elasticsearch: ElasticsearchOptions) -> Iterator[ElasticsearchLedger]
 @pytest.fixture
 def redis_prefix() -> str:
     return f"t{secrets.token_hex(5)}:"
-

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
-from conformance.ledger_contract import LedgerContract, fresh_log, row, rows_of
 
+from conformance.ledger_contract import LedgerContract, fresh_log, row, rows_of
+from servers.raw_elasticsearch import RawElasticsearch
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions, options_from_url
 from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger, set_up_ledger
 from trailseal.errors import Fenced, PipelineFault, Unavailable, UsageError
@@ -18,7 +19,7 @@ Opener = Callable[[], ElasticsearchLedger]
 
 
 @pytest.fixture(scope="module")
-def books(elasticsearch_url: str, raw: object) -> Iterator[ElasticsearchOptions]:
+def books(elasticsearch_url: str, raw: RawElasticsearch) -> Iterator[ElasticsearchOptions]:
     """One set of books for the whole module: no test of the contract needs empty ones."""
     options = options_from_url(f"{elasticsearch_url}?prefix=t{secrets.token_hex(5)}-")
     set_up_ledger(options, replicas=0)
@@ -44,7 +45,7 @@ def ledger(opener: Opener) -> ElasticsearchLedger:
     return opener()
 
 
-def documents_of(raw: object, books: ElasticsearchOptions, log: int) -> int:
+def documents_of(raw: RawElasticsearch, books: ElasticsearchOptions, log: int) -> int:
     """How many rows have documents of their own."""
     raw("POST", f"/{books.prefix}trailseal-outcomes/_refresh")
     return raw("GET", f"/{books.prefix}trailseal-outcomes/_count?q=log:{log}")["count"]
@@ -69,7 +70,7 @@ class TestElasticsearchLedger(LedgerContract):
 
 @pytest.mark.parametrize("count", [3, 700, 4_500])
 def test_rows_count_before_they_have_documents_and_a_new_owner_finishes_them(
-    ledger: ElasticsearchLedger, opener: Opener, raw: object, books: ElasticsearchOptions, count: int
+    ledger: ElasticsearchLedger, opener: Opener, raw: RawElasticsearch, books: ElasticsearchOptions, count: int
 ) -> None:
     head = ledger.open_partition(fresh_log(ledger), 0, 0)
     rows = [row(head, offset, "dead_letter") for offset in range(count)]
@@ -88,7 +89,7 @@ def test_rows_count_before_they_have_documents_and_a_new_owner_finishes_them(
 
 @pytest.mark.parametrize("count", [3, 4_500])
 def test_what_a_zombie_wrote_before_it_lost_is_never_seen(
-    ledger: ElasticsearchLedger, opener: Opener, raw: object, books: ElasticsearchOptions, count: int
+    ledger: ElasticsearchLedger, opener: Opener, raw: RawElasticsearch, books: ElasticsearchOptions, count: int
 ) -> None:
     zombie = opener()
     head = ledger.open_partition(fresh_log(ledger), 0, 0)
@@ -130,7 +131,7 @@ def test_a_zombie_that_lost_the_race_itself_leaves_orphans_and_nothing_else(
 
 
 def test_chunks_go_when_their_rows_are_documents(
-    ledger: ElasticsearchLedger, raw: object, books: ElasticsearchOptions
+    ledger: ElasticsearchLedger, raw: RawElasticsearch, books: ElasticsearchOptions
 ) -> None:
     head = ledger.open_partition(fresh_log(ledger), 0, 0)
     head = ledger.advance(head, Delta(4_500, tuple(row(head, offset) for offset in range(4_500))))
@@ -144,7 +145,7 @@ def test_chunks_go_when_their_rows_are_documents(
 
 
 def test_a_ledger_that_was_never_set_up_is_an_error_and_makes_nothing(
-    elasticsearch_options: ElasticsearchOptions, raw: object
+    elasticsearch_options: ElasticsearchOptions, raw: RawElasticsearch
 ) -> None:
     ledger = ElasticsearchLedger(elasticsearch_options)
     record = Record(Position(1, 0, 0), 1, None, b"x")
