@@ -44,12 +44,14 @@ class Row:
         machine_time: RFC 3339 in UTC.
         date: its day, UTC.
         time: its time of day, UTC.
+        fraction: what goes beyond the second, with its dot, or nothing.
         json_href: the event in the API.
     """
 
     machine_time: str
     date: str
     time: str
+    fraction: str
     tenant: Cell
     actor: Cell
     action: Cell
@@ -66,12 +68,14 @@ def read_page(body: bytes) -> Page:
 
 def row(event: RenderedEvent, here: Address) -> Row:
     """The event as a row of the page at ``here``."""
-    date, _, rest = event.timestamp.partition("T")
+    date, _, clock = event.timestamp.removesuffix("Z").partition("T")
+    time, dot, fraction = clock.partition(".")
     asked = {"tenant_id": event.tenant_id, "timestamp": event.timestamp, "record": "1"}
     return Row(
         machine_time=event.timestamp,
         date=date,
-        time=rest.removesuffix("Z"),
+        time=time,
+        fraction=dot + fraction,
         tenant=_cell(here, "tenant_id", event.tenant_id),
         actor=_cell(here, "actor", event.actor.id, event.actor.name),
         action=_cell(here, "action", event.action),
