@@ -10,7 +10,7 @@ from pathlib import Path
 from engines import ENGINES
 from errors import ServersError
 from instance import Instance, instances
-from packages import cache_folder, locked
+from packages import cache_folder, fetch, locked
 
 WAIT_SECONDS = 120.0
 EXIT_NOT_RUNNING = 3
@@ -24,6 +24,7 @@ kill     end like a power cut (SIGKILL)
 pause    freeze (SIGSTOP): connections stay open, nothing answers
 resume   let it go on (SIGCONT) and wait until it answers
 restart  down, then up
+fetch    only put the programs into the cache, so that the next up needs no network
 """
 
 
@@ -37,6 +38,9 @@ def main() -> int:
             return _status(chosen)
         if arguments.command == "env":
             _print_exports(chosen)
+            return 0
+        if arguments.command == "fetch":
+            fetch()
             return 0
         with locked(root / "lock"):
             _change(arguments.command, chosen, wipe=arguments.wipe)
@@ -56,7 +60,7 @@ def _parse() -> argparse.Namespace:
         epilog=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = ["up", "down", "status", "env", "kill", "pause", "resume", "restart"]
+    commands = ["up", "down", "status", "env", "kill", "pause", "resume", "restart", "fetch"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("server", nargs="*", help=f"{', '.join(ENGINES)}; all if none is named")
     parser.add_argument("--wipe", action="store_true", help="with down: remove the data too")

@@ -144,6 +144,13 @@ def _build_elasticsearch(target: Path) -> None:
         raise ServersError(f"the launcher of Elasticsearch does not compile: {done.stdout + done.stderr}")
 
 
+def fetch() -> None:
+    """Put everything that a first start would fetch into the cache."""
+    kafka_jars()
+    elasticsearch_home()
+    find_redis()
+
+
 def find_redis() -> str:
     """Return `redis-server`, installing Debian's package first where `CI=true` and we may.
 

@@ -1,10 +1,9 @@
 """Does a server answer? Asked in its own protocol, since an open port is not yet a working server."""
 
+import http.client
 import json
 import socket
 import struct
-import urllib.error
-import urllib.request
 
 TIMEOUT_SECONDS = 2.0
 KAFKA_METADATA = 3
@@ -27,12 +26,16 @@ def kafka_is_ready(port: int) -> bool:
 
 def elasticsearch_is_ready(port: int) -> bool:
     """Tell whether the node has a master and all primary shards it knows."""
-    url = f"http://127.0.0.1:{port}/_cluster/health?wait_for_status=yellow&timeout=1s"
+    # Not urllib: it would ask a proxy named in the environment for a server on loopback.
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            return json.load(answer)["status"] in {"yellow", "green"}
-    except (OSError, urllib.error.URLError, ValueError):
+        connection.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s")
+        health = json.load(connection.getresponse())
+    except (OSError, http.client.HTTPException, ValueError):
         return False
+    finally:
+        connection.close()
+    return health.get("status") in {"yellow", "green"}
 
 
 def redis_is_ready(port: int) -> bool:

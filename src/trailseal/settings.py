@@ -16,8 +16,15 @@ from trailseal.errors import SettingsError
 
 PREFIX = "TRAILSEAL_"
 CONFIG_FILE = "trailseal.toml"
-_NOT_SETTINGS = ("TRAILSEAL_TEST_", "TRAILSEAL_SERVERS_", "TRAILSEAL_COMPLETE", "TRAILSEAL_CONFIG")
-"""Names that begin like settings but belong to the test suite, `scripts/servers` and shell completion."""
+_NOT_SETTINGS = (
+    "TRAILSEAL_TEST_",
+    "TRAILSEAL_SERVERS_",
+    "TRAILSEAL_KAFKA_",
+    "TRAILSEAL_COMPLETE",
+    "TRAILSEAL_CONFIG",
+)
+"""Names that begin like settings but belong to the test suite, `scripts/servers`, the topic's set-up (which knows
+its own names and refuses others) and shell completion."""
 
 
 class Settings(BaseSettings):

@@ -283,13 +283,9 @@ def _print(report: TopicReport) -> None:
     state = report.state
     shown = ("retention.ms", "min.insync.replicas", "message.timestamp.type", "cleanup.policy", "max.message.bytes")
     settings = ", ".join(f"{name}={state.config.get(name)}" for name in shown)
-    sys.stdout.write(
-        f"{report.name}: {done}; {state.partitions} partitions, replication {state.replication}, {settings}\n"
-    )
-    for line in report.changes:
-        sys.stdout.write(f"  {line}\n")
-    for line in report.worries:
-        sys.stdout.write(f"  note: {line}\n")
+    first = f"{report.name}: {done}; {state.partitions} partitions, replication {state.replication}, {settings}"
+    rest = [f"  {line}" for line in report.changes] + [f"  note: {line}" for line in report.worries]
+    sys.stdout.write("\n".join([first, *rest]) + "\n")
 
 
 if __name__ == "__main__":
