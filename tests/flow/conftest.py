@@ -1,4 +1,4 @@
-"""Engines for the flow tests: the real ledger in a file, log and index in memory where a test decides their answers."""
+"""Engines for the flow tests: the real ledger in a file; log and index in memory where a test decides what they say."""
 
 from __future__ import annotations
 
