@@ -1,4 +1,4 @@
-"""Engines for the flow tests: the real ledger in a file; log and index in memory where a test decides what they say."""
+"""Engines for the flow tests: a real ledger; log and index in memory where a test decides their answers."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ They stand where a test has to decide what an engine answers: which items are re
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -33,10 +34,12 @@ class MemoryLog:
     def append(self, records: Sequence[NewRecord]) -> list[Position]:
         return [self.append_to(0, record) for record in records]
 
-    def append_to(self, partition: int, record: NewRecord, timestamp_ms: int = 1_790_000_000_000) -> Position:
+    def append_to(self, partition: int, record: NewRecord) -> Position:
         with self._lock:
             position = Position(NUMBER, partition, self._next(partition))
-            self.held[partition].append(Record(position, timestamp_ms, record.key, record.value, record.headers))
+            self.held[partition].append(
+                Record(position, time.time_ns() // 1_000_000, record.key, record.value, record.headers)
+            )
         self._wake()
         return position
 
@@ -197,7 +200,7 @@ class MemoryIndex:
         self.complete = True
 
     def put(self, entries: Sequence[Entry]) -> list[Verdict]:
-        names = [entry.document_id for entry in entries]
+        names = {entry.document_id for entry in entries}
         with self._lock:
             for name in names:
                 assert not self._flying[name], "two calls in flight hold one id"

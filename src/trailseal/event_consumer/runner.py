@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,10 +97,12 @@ class Consumer:
                 self._follow()
         except TrailsealError as fault:
             self._stopped_by(fault)
-        except Exception as error:
-            self._stopped_by(PipelineFault(f"The pipeline broke ({type(error).__name__}); see the log of errors."))
-            logger("event_consumer").exception("pipeline_broke")
-            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours stops the pipeline, and nothing else
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logger("event_consumer").error("pipeline_broke", error=type(error).__name__, where=where)
+            self._stopped_by(
+                PipelineFault(f"The pipeline broke ({type(error).__name__}); the log says where. Report it.")
+            )
         finally:
             self._close()
 
