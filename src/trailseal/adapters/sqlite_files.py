@@ -9,39 +9,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from trailseal.adapters.sqlite_errors import translated
+from trailseal.adapters.sqlite_schema import Schema, check, create
 from trailseal.errors import PipelineFault, SettingsError, Unavailable, UsageError
 
 BUSY_S = 10.0
 _IDLE_READERS = 16
 _CHECKPOINT_PAGES = 4_000
-_JOURNAL_BYTES = 64 * 1024 * 1024
-_CHECKPOINT_WAIT_MS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """What a file holds.
-
-    Attributes:
-        what: the noun for messages: ``log``, ``ledger``.
-        application_id: SQLite's ``application_id``, so that one kind of file is never taken for another.
-        version: SQLite's ``user_version``; a file with a higher one is refused.
-        statements: what makes an empty file of that version.
-    """
-
-    what: str
-    application_id: int
-    version: int
-    statements: tuple[str, ...]
+JOURNAL_BYTES = 64 * 1024 * 1024
 
 
 class SqliteFile:
@@ -66,8 +48,9 @@ class SqliteFile:
         self._file_identity: tuple[int, int] | None = None
         if not read_only:
             self._make_folder()
+            self._exists()
             self._create()
-        elif path.exists():
+        elif self._exists():
             self._release(self._acquire())
 
     @property
@@ -157,7 +140,9 @@ class SqliteFile:
         connection.close()
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        if mode != "rwc" and not self.path.exists():
+        if self._file_identity is not None:
+            self.refuse_replacement()
+        elif mode != "rwc" and not self._exists():
             raise Unavailable(
                 f"There is no {self._schema.what} at {self.path} yet: start `trailseal up` or `trailseal import`"
                 " on this folder, or name another one with --data."
@@ -174,18 +159,30 @@ class SqliteFile:
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA secure_delete=ON")
                 connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-                connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_BYTES}")
+                connection.execute(f"PRAGMA journal_size_limit={JOURNAL_BYTES}")
             connection.execute("PRAGMA cache_size=-8000")
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _exists(self) -> bool:
+        """Whether there is something at the path; `SettingsError` where it is a folder or out of reach."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._out_of_reach(error) from error
+        if stat.S_ISDIR(found.st_mode):
+            raise SettingsError(f"{self.path} is a folder: the {self._schema.what} needs the name of a file.")
+        return True
+
     def _make_folder(self) -> None:
         folder = self.path.absolute().parent
-        if folder.is_dir():
-            return
         try:
+            if folder.exists():
+                return
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(folder.parent, os.O_RDONLY)
             try:
@@ -193,144 +190,25 @@ class SqliteFile:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise SettingsError(
-                f"The data folder {folder} cannot be made ({error.strerror}): choose another one with --data,"
-                " or make this one writable."
-            ) from error
+            raise self._out_of_reach(error) from error
+
+    def _out_of_reach(self, error: OSError) -> SettingsError:
+        return SettingsError(
+            f"The {self._schema.what} {self.path} cannot be reached ({error.strerror}): choose another folder with"
+            " --data, or make this one writable for this user."
+        )
 
     def _create(self) -> None:
         with translated(f"The {self._schema.what} {self.path} could not be opened", opening=True):
             connection = self._connect("rwc")
             try:
-                self._write_schema(connection)
+                create(connection, self._schema)
                 self._check(connection)
             finally:
                 connection.close()
 
-    def _write_schema(self, connection: sqlite3.Connection) -> None:
-        if not _is_empty(connection):
-            return
-        _switch_to_wal(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if _is_empty(connection):
-                for statement in self._schema.statements:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id={self._schema.application_id}")
-                connection.execute(f"PRAGMA user_version={self._schema.version}")
-            connection.execute("COMMIT")
-        finally:
-            roll_back(connection)
-
     def _check(self, connection: sqlite3.Connection) -> None:
-        what, path = self._schema.what, self.path
-        application, version = _identity(connection)
-        if self._read_only and _is_empty(connection):
-            raise Unavailable(f"The {what} {path} is being made right now: try again.")
-        if application != self._schema.application_id:
-            raise SettingsError(
-                f"{path} is a SQLite file, but not a Trailseal {what}: choose another folder with --data."
-            )
-        if version > self._schema.version:
-            raise SettingsError(
-                f"The {what} {path} was written by a newer Trailseal (file version {version}, this program knows up"
-                f" to {self._schema.version}): upgrade Trailseal, or use the version that wrote it."
-            )
-        if version < self._schema.version:
-            raise SettingsError(
-                f"The {what} {path} has file version {version}, which this program cannot read (it knows"
-                f" {self._schema.version}): use the version of Trailseal that wrote it."
-            )
-        found = path.stat()
+        check(connection, self._schema, self.path)
+        found = self.path.stat()
         self._file_identity = (found.st_dev, found.st_ino)
         self._checked = True
-
-
-class WriteConnection:
-    """The one connection through which an object writes; opened when needed, opened anew after trouble.
-
-    Not safe for concurrent use: its owner lets one thread in at a time.
-    """
-
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
-        self._connection: sqlite3.Connection | None = None
-        self._journal = Path(f"{file.path}-wal")
-        self._next_truncation = 0.0
-
-    @contextmanager
-    def transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the file's write lock: committed and on the disk at the end, or undone.
-
-        Raises:
-            Unavailable: nothing of it was written, or (failed while syncing) all of it may appear after a crash.
-        """
-        with self._file.translated(doing):
-            connection = self._connection or self._file.writer()
-            self._connection = connection
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-                self._file.refuse_replacement()
-            except (sqlite3.Error, PipelineFault):
-                self.close()
-                raise
-            finally:
-                roll_back(connection)
-            self._bound_journal(connection)
-
-    def close(self) -> None:
-        """Close the connection; the next transaction opens another one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            roll_back(connection)
-            with suppress(sqlite3.Error):
-                connection.close()
-
-    def _bound_journal(self, connection: sqlite3.Connection) -> None:
-        """Truncate a WAL that readers kept from being reused; tried at most once a second."""
-        try:
-            oversize = self._journal.stat().st_size > _JOURNAL_BYTES
-        except OSError:
-            return
-        if not oversize or time.monotonic() < self._next_truncation:
-            return
-        with suppress(sqlite3.Error):
-            connection.execute(f"PRAGMA busy_timeout={_CHECKPOINT_WAIT_MS}")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        with suppress(sqlite3.Error):
-            connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
-        self._next_truncation = time.monotonic() + 1.0
-
-
-def roll_back(connection: sqlite3.Connection) -> None:
-    """End the open transaction, if there is one, without its changes; never raises."""
-    with suppress(sqlite3.Error):
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Switch the file to WAL; SQLite does not wait for other processes that do the same, so we do."""
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return application, version
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return bool(objects == 0) and _identity(connection) == (0, 0)

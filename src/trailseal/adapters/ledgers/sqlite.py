@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trailseal.adapters.ledgers import sqlite_documents, sqlite_rows
-from trailseal.adapters.sqlite_files import Schema, SqliteFile, WriteConnection
+from trailseal.adapters.sqlite_files import SqliteFile
+from trailseal.adapters.sqlite_schema import Schema
+from trailseal.adapters.sqlite_writing import WriteConnection
 from trailseal.errors import Fenced, PipelineFault, Unavailable
 from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow, Totals
 from trailseal.model.record import Position, Record

@@ -13,8 +13,10 @@ from pathlib import Path
 from trailseal.adapters.locks import CONSUMER_LOCK, FileLock
 from trailseal.adapters.logs.sqlite_subscription import PARTITION, Arrivals, SqliteSubscription
 from trailseal.adapters.logs.sqlite_writer import Batch, GroupCommit
-from trailseal.adapters.sqlite_files import Schema, SqliteFile, WriteConnection
+from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.adapters.sqlite_headers import decode_headers, encode_headers
+from trailseal.adapters.sqlite_schema import Schema
+from trailseal.adapters.sqlite_writing import WriteConnection
 from trailseal.errors import UsageError
 from trailseal.model.record import Gap, NewRecord, Position, Record
 from trailseal.ports.clock import Clock

@@ -161,9 +161,9 @@ class SqliteSubscription:
         self._write_offset()
         if self._next is None or self._paused:
             return None
+        self._file.refuse_replacement()
         version = self._data_version()
         if version == self._seen_version:
-            self._file.refuse_replacement()
             return None
         items = self._source.read(PARTITION, self._next, max_records, POLL_BYTES)
         if not items:
