@@ -64,7 +64,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("command", choices=commands)
     parser.add_argument("server", nargs="*", help=f"{', '.join(ENGINES)}; all if none is named")
     parser.add_argument("--wipe", action="store_true", help="with down: remove the data too")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # options may stand between the names too
     for name in arguments.server:
         if name not in ENGINES:
             parser.error(f"no server is called {name}: there are {', '.join(ENGINES)}")
