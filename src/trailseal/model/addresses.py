@@ -8,6 +8,9 @@ from functools import lru_cache
 from typing import Final
 
 _MAPPED_BITS: Final = 96
+_CANONICAL_V4: Final = re.compile(
+    r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}"
+)
 _MASK_LENGTH: Final = re.compile(r"[0-9]{1,3}")
 
 
@@ -18,6 +21,8 @@ def canonical_address(text: str) -> str | None:
     An IPv4-mapped IPv6 address (``::ffff:10.0.0.1``) is its IPv4 form. A zone (``fe80::1%eth0``) makes it no
     address: the name of an interface means nothing away from its host.
     """
+    if _CANONICAL_V4.fullmatch(text):
+        return text
     if "%" in text:
         return None
     try:

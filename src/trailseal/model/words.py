@@ -21,17 +21,20 @@ from functools import lru_cache
 from typing import Final
 
 from trailseal.errors import InvalidQuery, Problem
-from trailseal.model.limits import MAX_QUERY_WORDS, MAX_WORDS
+from trailseal.model.limits import MAX_FILTERABLE_BYTES, MAX_QUERY_WORDS, MAX_WORDS
 from trailseal.model.query import Word
 from trailseal.model.terms import filter_term
 
 _ASCII_EDGE: Final = "".join(
     character for character in map(chr, range(128)) if character not in string.ascii_letters + string.digits
 )
-_PIECES: Final = re.compile(r"""[^"'`()\[\]{}<>,;=|&?]+""")
+_DELIMITER: Final = re.compile(r"""["'`()\[\]{}<>,;=|&?]""")
 _NAMES: Final = re.compile(r"[0-9a-z](?:[0-9a-z_.\-]*[0-9a-z])?")
 _RUNS: Final = re.compile(r"[0-9a-z]+")
-_CACHED_LENGTH: Final = 80
+_NEVER_HASHED: Final = MAX_FILTERABLE_BYTES // 4
+_STAR: Final = re.compile(r"(\\*)\*")
+_CACHED_LENGTH: Final = 1024
+_CACHED_CHUNK: Final = 80
 
 
 class _Separators(dict[int, str | int]):
@@ -79,25 +82,40 @@ def _strip(chunk: str) -> str:
 
 
 def _tokens(chunk: str) -> tuple[str, ...]:
-    whole = _strip(chunk)
+    """The words of one folded chunk, the whole first; the same word may come twice."""
+    if not chunk.isascii():
+        return _wide_tokens(chunk)
+    whole = chunk.strip(_ASCII_EDGE)
     if not whole:
         return ()
-    if whole.isalnum():
-        return (filter_term(whole),)
-    found = {whole: None}
-    pieces = _PIECES.findall(whole)
-    if len(pieces) > 1:
-        found.update((piece, None) for piece in map(_strip, pieces))
-    if whole.isascii():
-        found.update(dict.fromkeys(_NAMES.findall(whole)))
-        found.update(dict.fromkeys(_RUNS.findall(whole)))
+    runs = whole.replace("_", "-").replace(".", "-").split("-")
+    if "".join(runs).isalnum():
+        words = [whole, *runs]
     else:
-        found.update((name, None) for name in map(_strip, whole.translate(_NAME_TABLE).split()))
-        found.update(dict.fromkeys(whole.translate(_RUN_TABLE).split()))
-    return tuple(filter_term(word) for word in found if word)
+        words = [whole, *_NAMES.findall(whole), *_RUNS.findall(whole)]
+        if _DELIMITER.search(whole):
+            words += [piece.strip(_ASCII_EDGE) for piece in _DELIMITER.split(whole)]
+    if len(whole) <= _NEVER_HASHED and "" not in words:
+        return tuple(words)
+    return _limited(words)
 
 
-_short_tokens: Final = lru_cache(maxsize=32768)(_tokens)
+def _wide_tokens(chunk: str) -> tuple[str, ...]:
+    whole = _strip(chunk)
+    names = map(_strip, whole.translate(_NAME_TABLE).split())
+    pieces = map(_strip, _DELIMITER.split(whole))
+    return _limited([whole, *names, *whole.translate(_RUN_TABLE).split(), *pieces])
+
+
+def _limited(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(filter_term(word) for word in dict.fromkeys(words) if word)
+
+
+_cached_tokens: Final = lru_cache(maxsize=16384)(_tokens)
+
+
+def _tokens_of_any(chunk: str) -> tuple[str, ...]:
+    return _cached_tokens(chunk) if len(chunk) <= _CACHED_CHUNK else _tokens(chunk)
 
 
 def words_of(values: Iterable[str]) -> tuple[str, ...]:
@@ -110,12 +128,9 @@ def words_of(values: Iterable[str]) -> tuple[str, ...]:
 
 def words_of_text(text: str) -> tuple[str, ...]:
     """The same for one text, for instance several texts joined by newlines."""
-    words: set[str] = set()
-    for chunk in dict.fromkeys(_fold(text).split()):
-        words.update(_short_tokens(chunk) if len(chunk) <= _CACHED_LENGTH else _tokens(chunk))
-        if len(words) >= MAX_WORDS:
-            return _first_words(text)
-    return tuple(sorted(words))
+    chunks = _fold(text).split()
+    words = set().union(*map(_cached_tokens if len(text) <= _CACHED_LENGTH else _tokens_of_any, chunks))
+    return tuple(sorted(words)) if len(words) <= MAX_WORDS else _first_words(text)
 
 
 def _first_words(text: str) -> tuple[str, ...]:
@@ -133,24 +148,42 @@ def query_words(q: str) -> tuple[Word, ...]:
     r"""The words a question asks for, all of which an event must have; distinct, in the order of the question.
 
     Each chunk between white space is one word, cleaned as in the module's level 1. A trailing ``*`` asks for the
-    beginning of a word; ``\*`` is a star. A chunk of nothing but punctuation is ignored.
+    beginning of a word; ``\*`` is a star, and ``\\*`` a backslash before a star that counts. A chunk of nothing but
+    punctuation is ignored.
 
     Raises:
-        InvalidQuery: nothing searchable is left, or there are more than `MAX_QUERY_WORDS` words.
+        InvalidQuery: nothing searchable is left, a star stands inside a word, or there are more than
+            `MAX_QUERY_WORDS` words.
     """
     found: dict[Word, None] = {}
     for chunk in _fold(q).split():
-        prefix = chunk.endswith("*") and not chunk.endswith("\\*")
-        literal = (chunk[:-1] if prefix else chunk).replace("\\*", "*")
+        literal, prefix = _read_stars(chunk)
         text = _strip_start(literal) if prefix else _strip(literal)
         if text:
             found[Word(text if prefix else filter_term(text), prefix)] = None
     if not found:
-        raise InvalidQuery(
-            Problem("nothing-to-search", "q holds no letter or digit: give at least one word", parameter="q")
-        )
+        raise _invalid("nothing-to-search", "q holds no letter or digit: give at least one word")
     if len(found) > MAX_QUERY_WORDS:
-        raise InvalidQuery(
-            Problem("too-many-words", f"q may hold at most {MAX_QUERY_WORDS} different words", parameter="q")
-        )
+        raise _invalid("too-many-words", f"q may hold at most {MAX_QUERY_WORDS} different words")
     return tuple(found)
+
+
+def _read_stars(chunk: str) -> tuple[str, bool]:
+    """The chunk without escapes, and whether a star that counts ends it."""
+    prefix = False
+
+    def read(star: re.Match[str]) -> str:
+        nonlocal prefix
+        slashes, escaped = divmod(len(star[1]), 2)
+        if escaped:
+            return "\\" * slashes + "*"
+        if star.end() != len(chunk):
+            raise _invalid("star-inside", "q: a star may only end a word; write \\* for a star itself")
+        prefix = True
+        return "\\" * slashes
+
+    return _STAR.sub(read, chunk) if "*" in chunk else chunk, prefix
+
+
+def _invalid(code: str, detail: str) -> InvalidQuery:
+    return InvalidQuery(Problem(code, detail, parameter="q"))
