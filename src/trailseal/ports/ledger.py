@@ -9,6 +9,7 @@ import msgspec
 
 from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow, Totals
 from trailseal.model.record import Position, Record
+from trailseal.ports.seals import SealStore
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +25,11 @@ class Ledger(Protocol):
     Every method raises `Unavailable` where the store cannot be used now, and `UsageError` on a write through a
     ledger opened for reading only.
     """
+
+    @property
+    def seals(self) -> SealStore:
+        """The tiles and checkpoints that prove its logs."""
+        ...
 
     def log_number(self, origin: str) -> int | None:
         """The number of that log, or None where it has none yet."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from trailseal.adapters.ledgers import sqlite_documents, sqlite_rows
+from trailseal.adapters.ledgers import sqlite_documents, sqlite_rows, sqlite_seals
 from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.adapters.sqlite_schema import Schema
 from trailseal.adapters.sqlite_writing import WriteConnection
@@ -20,7 +20,7 @@ from trailseal.ports.ledger import Document
 _SCHEMA = Schema(
     what="ledger",
     application_id=0x54534C44,
-    version=1,
+    version=2,
     statements=(
         "CREATE TABLE logs (number INTEGER PRIMARY KEY, origin TEXT NOT NULL UNIQUE)",
         # The sums of a partition's rows move in the transaction that writes them: totals cost one look-up.
@@ -41,6 +41,7 @@ _SCHEMA = Schema(
         ) WITHOUT ROWID""",
         *sqlite_rows.STATEMENTS,
         *sqlite_documents.STATEMENTS,
+        *sqlite_seals.STATEMENTS,
     ),
 )
 _MAX_OFFSET = 2**63 - 1
@@ -66,6 +67,12 @@ class SqliteLedger:
         self._connection = WriteConnection(self._file)
         self._writing = threading.Lock()
         self._closed = False
+        self._seals = sqlite_seals.SqliteSeals(self._file, self._transaction)
+
+    @property
+    def seals(self) -> sqlite_seals.SqliteSeals:
+        """See `Ledger.seals`."""
+        return self._seals
 
     def log_number(self, origin: str) -> int | None:
         """See `Ledger.log_number`."""
