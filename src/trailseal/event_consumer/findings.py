@@ -25,16 +25,16 @@ MOST: Final = 1_000
 """Findings told per partition; a broken store would otherwise fill the terminal."""
 
 _MEANING: Final[dict[str, str]] = {
-    "missing": "has neither a document nor a row",
-    "indexed-twice": "has two documents",
-    "row-and-document": "has a document and a row that says it has none",
-    "two-rows": "has two rows that both say it is not indexed",
-    "collision-not-indexed": "has a row for an id collision, but no document",
-    "kept-record-missing": "is a dead letter whose record is not kept",
-    "head-past-log": "is where the log ends, before the head",
-    "document-past-log": "has a document, but the log ends before it",
-    "document-before-log": "has a document, but the log was taken in from a later offset",
-    "totals-differ": "begins a partition whose totals differ from its rows",
+    "missing": "neither a document nor a row",
+    "indexed-twice": "more than one document",
+    "row-and-document": "a document, and a row that says there is none",
+    "two-rows": "two rows that both say there is no document",
+    "collision-not-indexed": "a row for an id collision, but no document",
+    "kept-record-missing": "a dead letter whose record is not kept",
+    "head-past-log": "the log ends before the head",
+    "document-past-log": "a document past the end of the log",
+    "document-before-log": "a document from before the log was taken in",
+    "totals-differ": "totals that differ from the rows",
 }
 
 
@@ -55,9 +55,9 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         """A sentence for the operator."""
-        run = "" if self.count == 1 else f" and the {self.count - 1} after it"
+        run = "" if self.count == 1 else f" and the next {self.count - 1}"
         more = "" if self.detail is None else f" ({self.detail})"
-        return f"{self.position}{run} {_MEANING[self.kind]}{more}."
+        return f"{self.position}{run}: {_MEANING[self.kind]}{more}."
 
 
 class Findings:
