@@ -223,3 +223,41 @@ def test_an_outage_pauses_the_source_but_polling_goes_on(bench: Bench) -> None:
         until(lambda: consumer.state.snapshot.phase == "running")
         assert subscription().paused == set()
     assert len(bench.documents()) == 100
+
+
+def test_a_put_that_fails_before_the_flush_of_an_earlier_one_never_lets_the_head_pass_it(bench: Bench) -> None:
+    failures = [False, True]
+
+    def answer(_: Sequence[Entry]) -> dict[int, Verdict]:
+        if failures and failures.pop(0):
+            bench.index.forget_unflushed()
+            raise Unavailable("The index lost its writer.")
+        return {}
+
+    bench.index.answer = answer
+    bench.log.append([record(f"e{n}") for n in range(20)])
+    with running(bench.consumer(poll_records=20, batch_records=10, flush_records=10)):
+        until(lambda: caught_up(bench.log, bench.ledger))
+    bench.index.forget_unflushed()
+    assert bench.documents() == sorted(f"acme/e{n}" for n in range(20))
+    assert bench.rows() == []
+
+
+def test_a_failed_call_brings_back_also_what_the_same_batch_had_already_put(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def answer(entries: Sequence[Entry]) -> dict[int, Verdict]:
+        calls.append(len(entries))
+        if len(calls) == 1:
+            return {0: Retry("busy")}
+        if len(calls) == 2:
+            bench.index.forget_unflushed()
+            raise Unavailable("The index lost its writer.")
+        return {}
+
+    bench.index.answer = answer
+    bench.log.append([record(f"e{n}") for n in range(5)])
+    with running(bench.consumer()):
+        until(lambda: caught_up(bench.log, bench.ledger))
+    assert calls == [5, 1, 5]
+    assert sorted(name for _, name in bench.index.flushed) == [f"acme/e{n}" for n in range(5)]

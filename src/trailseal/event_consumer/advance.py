@@ -51,19 +51,22 @@ class Advanced:
     why: str | None = None
 
 
-def advance(sinks: Sinks, steps: Sequence[Step], tokens: tuple[str, ...], *, refresh: bool) -> Advanced:
+def advance(
+    sinks: Sinks, steps: Sequence[Step], tokens: tuple[str, ...], losses: int | None, *, refresh: bool
+) -> Advanced:
     """Flush, refresh, renew, move: each only after the one before it worked. Runs in a worker thread.
 
     Args:
         sinks: the engines.
         steps: where each partition's head is to go.
         tokens: names of the cache tokens touched by what is flushed.
+        losses: the index's losses when the oldest of what is to be flushed was put; None where nothing is.
         refresh: make it visible now.
     """
     done = Advanced()
     try:
         started = time.perf_counter()
-        sinks.index.flush()
+        _flush(sinks, losses)
         FLUSH_SECONDS.observe(time.perf_counter() - started)
         done.flushed = True
         if refresh:
@@ -78,6 +81,17 @@ def advance(sinks: Sinks, steps: Sequence[Step], tokens: tuple[str, ...], *, ref
     for step in steps:
         _move(sinks.ledger, step, done)
     return done
+
+
+def _flush(sinks: Sinks, losses: int | None) -> None:
+    """Flush, unless a put that failed meanwhile took with it what was to be flushed."""
+    try:
+        sinks.index.flush()
+    except Unavailable:
+        sinks.losses.note()
+        raise
+    if losses is not None and losses != sinks.losses.count:
+        raise Unavailable("What was put before the last failure has to be put again.")
 
 
 def _move(ledger: Ledger, step: Step, done: Advanced) -> None:

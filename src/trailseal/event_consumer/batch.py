@@ -34,6 +34,7 @@ class Batch:
         names: the document ids it touches, where several batches may be in flight.
         not_before: monotonic seconds before which it is not tried again.
         failures: attempts that failed so far.
+        losses: the index's losses when its first entry was put; None before that.
         late: its records waited longer than the refresh interval before they got here.
     """
 
@@ -51,6 +52,7 @@ class Batch:
     names: frozenset[str] = frozenset()
     not_before: float = 0.0
     failures: int = 0
+    losses: int | None = None
     late: bool = False
 
     def close(self, alike: int) -> None:
@@ -75,6 +77,7 @@ class Batch:
 
     def reset(self) -> None:
         """Forget every verdict: all of it has to be put again."""
+        self.losses = None
         self.pending = self.entries.copy()
         self.rows = {row.position: row for row in self.decoded_rows}
         self.dead = self.decoded_dead.copy()

@@ -61,6 +61,9 @@ def attempt(sinks: Sinks, batch: Batch, alike: int) -> Attempt:
     Raises:
         PipelineFault: the index is set up wrongly.
     """
+    if batch.losses is not None and batch.losses != sinks.losses.count:
+        batch.reset()
+    batch.losses = sinks.losses.count
     sinks.freshness.renew(batch.tokens)
     while batch.pending:
         wave, later = _first_of_each_name(batch)
@@ -68,6 +71,7 @@ def attempt(sinks: Sinks, batch: Batch, alike: int) -> Attempt:
         try:
             verdicts = sinks.index.put(wave)
         except Unavailable as error:
+            sinks.losses.note()
             return Attempt(settled=False, engine="index", why=str(error), index_lost=True)
         PUT_SECONDS.observe(time.perf_counter() - started)
         PUT_RECORDS.observe(len(wave))

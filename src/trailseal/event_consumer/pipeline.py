@@ -264,6 +264,7 @@ class Pipeline:
             self._sinks,
             steps,
             tuple(sorted(self._tokens)),
+            min((batch.losses for batch in self._advancing if batch.losses is not None), default=None),
             refresh=self._options.refresh_after_flush,
         )
         self._advance.add_done_callback(lambda _: self._wake())

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from trailseal.event_consumer.tokens import Freshness
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
+
+
+class Losses:
+    """Counts the calls after which nobody knows what an index still holds of what was not flushed.
+
+    A batch is safe only if no loss lies between its first put and the flush after its last one. Any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def note(self) -> None:
+        """A put or a flush failed as a whole."""
+        with self._lock:
+            self.count += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +33,4 @@ class Sinks:
     index: EventIndex
     ledger: Ledger
     freshness: Freshness
+    losses: Losses = field(default_factory=Losses)
