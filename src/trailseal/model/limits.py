@@ -69,7 +69,7 @@ def check_names(tenant_id: str, event_id: str | None) -> Problem | None:
     if "/" in tenant_id:
         return Problem("illegal-character", "tenant_id holds a slash, which no tenant may", "tenant_id")
     if tenant_id == RESERVED_TENANT:
-        return Problem("reserved-tenant", f"the tenant {RESERVED_TENANT} is Trailseal's own", "tenant_id")
+        return Problem("reserved-tenant", f"tenant_id: {RESERVED_TENANT} is Trailseal's own", "tenant_id")
     if event_id is not None and not event_id:
         return Problem("empty-field", "id is empty: give one or leave it out", "id")
     return _check_name_texts(tenant_id, event_id or "")
@@ -101,7 +101,7 @@ def _check_action(action: str) -> Problem | None:
     if not action:
         return Problem("empty-field", "action is empty: say what was done, for example document.delete", "action")
     if action.startswith(RESERVED_ACTION_PREFIX):
-        return Problem("reserved-action", f"actions {RESERVED_ACTION_PREFIX}* are Trailseal's own", "action")
+        return Problem("reserved-action", f"action: {RESERVED_ACTION_PREFIX}* is Trailseal's own", "action")
     return None
 
 
@@ -150,7 +150,9 @@ def _check_changes(event: Event) -> Problem | None:
     keys: list[str] = []
     for number, change in enumerate(event.changes):
         if not change.path:
-            return Problem("empty-field", "a change needs the path of what changed", f"changes[{number}].path")
+            return Problem(
+                "empty-field", f"changes[{number}].path is empty: say what changed", f"changes[{number}].path"
+            )
         for name, value in (("before", change.before), ("after", change.after)):
             problem = _check_value(f"changes[{number}].{name}", value, MAX_CHANGE_DEPTH, keys)
             if problem is not None:
