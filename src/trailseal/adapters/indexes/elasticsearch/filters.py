@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
+from trailseal.adapters.indexes.elasticsearch.windows import Window
 from trailseal.model.addresses import canonical_address
 from trailseal.model.projection import SortKey
 from trailseal.model.query import Condition, Exact, Field, Match, Network, Prefix, Query
@@ -19,6 +20,7 @@ from trailseal.model.terms import (
 )
 
 Clause = dict[str, Any]
+EVER: Final = Window(None, None)
 NOTHING: Final[Clause] = {"match_none": {}}
 NOT_ERASED: Final[Clause] = {"term": {"erased": True}}
 _RAW: Final = frozenset({Field.TENANT, Field.ID, Field.OUTCOME})
@@ -26,12 +28,13 @@ _MAPPED_FIRST: Final = int(IPv6Address("::ffff:0:0"))
 _MAPPED_LAST: Final = int(IPv6Address("::ffff:ffff:ffff"))
 
 
-def query_clause(query: Query, after: SortKey | None = None) -> Clause:
+def query_clause(query: Query, after: SortKey | None = None, window: Window = EVER) -> Clause:
     """The whole question as one ``bool``.
 
     Args:
         query: the question.
         after: where the page starts, so that only times from there on are looked at.
+        window: the part of time to look at.
     """
     demanded = [clause for condition in query.conditions if not condition.negated for clause in _any_of(condition)]
     refused = [NOT_ERASED]
@@ -44,6 +47,10 @@ def query_clause(query: Query, after: SortKey | None = None) -> Clause:
     times = _time_range(query, after)
     if times:
         demanded.append({"range": {"timestamp": times}})
+    if window.start is not None:
+        demanded.append({"range": {"timestamp": {"gte": window.start}}})
+    if window.stop is not None:
+        demanded.append({"range": {"timestamp": {"lt": window.stop}}})
     return {"bool": {"filter": demanded, "must_not": refused}}
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from trailseal.adapters.elasticsearch.connection import Answer, Connection, decoded, error_type
-from trailseal.adapters.elasticsearch.records import StoredRecord, rebuilt_record
+from trailseal.adapters.elasticsearch.records import rebuilt_record
 from trailseal.adapters.indexes.elasticsearch import mapping
+from trailseal.adapters.indexes.elasticsearch.answers import (
+    COUNT_ANSWER,
+    OFFSET_ANSWER,
+    PAGE_ANSWER,
+    SPREAD_ANSWER,
+    PageHit,
+    Shards,
+)
 from trailseal.adapters.indexes.elasticsearch.filters import NOT_ERASED, Clause, query_clause
 from trailseal.adapters.indexes.elasticsearch.months import Months
+from trailseal.adapters.indexes.elasticsearch.windows import Spread, Window, windows
 from trailseal.errors import Rebuilding, Unavailable
 from trailseal.model.projection import Hit, SortKey
 from trailseal.model.query import Count, Query
@@ -22,68 +32,14 @@ PAGE: Final = 10_000
 _SORT_FIELDS: Final = ("timestamp", "tenant_id", "id", "log", "partition", "offset")
 _FIRST_GROUP: Final = 4
 _MAX_GROUP: Final = 64
+_SPREAD_TTL_S: Final = 10.0
+_SPREADS: Final = 1_000
+_EXTREMES: Final = {"oldest": {"min": {"field": "timestamp"}}, "newest": {"max": {"field": "timestamp"}}}
 _LAST_US: Final = 253_402_300_799_999_999
 _CLIENT_ERRORS: Final = range(400, 500)
 _NOT_FOUND: Final = 404
 
 
-class _Shards(msgspec.Struct, frozen=True, gc=False):
-    total: int
-    successful: int
-    failed: int
-
-
-class _Source(msgspec.Struct, frozen=True, gc=False):
-    record: StoredRecord
-
-
-class _PageHit(msgspec.Struct, frozen=True, gc=False):
-    sort: tuple[int, str, str, int, int, int]
-    source: _Source = msgspec.field(name="_source")
-
-
-class _Page(msgspec.Struct, frozen=True, gc=False):
-    hits: list[_PageHit] = []
-
-
-class _PageAnswer(msgspec.Struct, frozen=True, gc=False):
-    timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
-    hits: _Page = _Page()
-
-
-class _Total(msgspec.Struct, frozen=True, gc=False):
-    value: int
-    relation: str
-
-
-class _Counted(msgspec.Struct, frozen=True, gc=False):
-    total: _Total
-
-
-class _CountAnswer(msgspec.Struct, frozen=True, gc=False):
-    timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
-    hits: _Counted = msgspec.field()
-
-
-class _OffsetHit(msgspec.Struct, frozen=True, gc=False):
-    sort: tuple[int, int, str, str]
-
-
-class _Offsets(msgspec.Struct, frozen=True, gc=False):
-    hits: list[_OffsetHit] = []
-
-
-class _OffsetAnswer(msgspec.Struct, frozen=True, gc=False):
-    timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
-    hits: _Offsets = _Offsets()
-
-
-_PAGE_ANSWER: Final = msgspec.json.Decoder(_PageAnswer)
-_COUNT_ANSWER: Final = msgspec.json.Decoder(_CountAnswer)
-_OFFSET_ANSWER: Final = msgspec.json.Decoder(_OffsetAnswer)
 _T = TypeVar("_T")
 _COMPLETENESS: Final = "timed_out,_shards.total,_shards.successful,_shards.failed"
 
@@ -98,6 +54,7 @@ class Searcher:
     def __init__(self, connection: Connection, months: Months) -> None:
         self._connection = connection
         self._months = months
+        self._spreads: dict[str, tuple[float, Spread]] = {}
 
     def search(self, query: Query, after: SortKey | None, limit: int) -> list[Hit]:
         """See `EventIndex.search`."""
@@ -136,22 +93,45 @@ class Searcher:
         order = query.order
         hits: list[Hit] = []
         for group in _groups(months if order == "asc" else months[::-1]):
-            body = {
-                "size": limit - len(hits),
-                "query": query_clause(query, after),
-                "sort": [{name: order} for name in _SORT_FIELDS],
-                "track_total_hits": False,
-                "_source": ["record"],
-            }
-            if after is not None:
-                body["search_after"] = _sort_values(after)
-            answer = self._ask(group, body, "hits.hits._source.record,hits.hits.sort")
-            page = decoded(_PAGE_ANSWER, answer, "a search")
-            _check(page.timed_out, page.shards)
-            hits.extend(map(_hit, page.hits.hits))
-            if len(hits) >= limit:
-                break
+            for window in windows(self._spread(group), query, after, limit):
+                hits.extend(self._window(group, query, after, limit - len(hits), window))
+                if len(hits) >= limit:
+                    return hits
         return hits
+
+    def _window(
+        self, group: Sequence[str], query: Query, after: SortKey | None, limit: int, window: Window
+    ) -> Iterator[Hit]:
+        body: dict[str, Any] = {
+            "size": limit,
+            "query": query_clause(query, after, window),
+            "sort": [{name: query.order} for name in _SORT_FIELDS],
+            "track_total_hits": False,
+            "_source": ["record"],
+        }
+        if after is not None:
+            body["search_after"] = _sort_values(after)
+        answer = self._ask(group, body, "hits.hits._source.record,hits.hits.sort")
+        page = decoded(PAGE_ANSWER, answer, "a search")
+        _check(page.timed_out, page.shards)
+        return map(_hit, page.hits.hits)
+
+    def _spread(self, group: Sequence[str]) -> Spread:
+        """How the months' documents lie in time, as of at most `_SPREAD_TTL_S` ago; it only guides the cutting."""
+        name = ",".join(group)
+        known = self._spreads.get(name)
+        if known is not None and time.monotonic() - known[0] < _SPREAD_TTL_S:
+            return known[1]
+        body = {"size": 0, "track_total_hits": True, "aggs": _EXTREMES}
+        found = decoded(SPREAD_ANSWER, self._ask(group, body, "hits.total.value,aggregations.*.value"), "a search")
+        _check(found.timed_out, found.shards)
+        oldest, newest = found.aggregations.oldest.value, found.aggregations.newest.value
+        documents = 0 if oldest is None or newest is None else found.hits.total.value
+        spread = Spread(documents, int(oldest or 0), int(newest or 0))
+        if len(self._spreads) >= _SPREADS:
+            self._spreads.clear()
+        self._spreads[name] = (time.monotonic(), spread)
+        return spread
 
     def _count(self, query: Query, ceiling: int | None, months: Sequence[str]) -> Count:
         value = 0
@@ -159,7 +139,7 @@ class Searcher:
             left = True if ceiling is None else max(ceiling - value, 1)
             body = {"size": 0, "query": query_clause(query), "track_total_hits": left}
             answer = self._ask(group, body, "hits.total")
-            counted = decoded(_COUNT_ANSWER, answer, "a count")
+            counted = decoded(COUNT_ANSWER, answer, "a count")
             _check(counted.timed_out, counted.shards)
             value += counted.hits.total.value
             if ceiling is not None and (value > ceiling or counted.hits.total.relation != "eq"):
@@ -188,7 +168,7 @@ class Searcher:
             "_source": False,
         }
         while True:
-            answer = decoded(_OFFSET_ANSWER, self._ask(group, body, "hits.hits.sort"), "a list of offsets")
+            answer = decoded(OFFSET_ANSWER, self._ask(group, body, "hits.hits.sort"), "a list of offsets")
             _check(answer.timed_out, answer.shards)
             yield from (hit.sort[0] for hit in answer.hits.hits)
             if len(answer.hits.hits) < PAGE:
@@ -247,13 +227,13 @@ def _sort_values(key: SortKey) -> list[int | str]:
     return [key.timestamp_us, key.tenant_id, key.id, position.log, position.partition, position.offset]
 
 
-def _hit(found: _PageHit) -> Hit:
+def _hit(found: PageHit) -> Hit:
     timestamp, tenant, event_id, log, partition, offset = found.sort
     position = Position(log, partition, offset)
     return Hit(SortKey(timestamp, tenant, event_id, position), rebuilt_record(position, found.source.record))
 
 
-def _check(timed_out: bool, shards: _Shards) -> None:
+def _check(timed_out: bool, shards: Shards) -> None:
     if timed_out:
         raise Unavailable("Elasticsearch ran out of time over a search; narrow it, or try again")
     if shards.failed or shards.successful < shards.total:
