@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trailseal.cli import dead_letters, reconcile, search, settings_table, up
+from trailseal.cli import dead_letters, import_files, reconcile, search, settings_table, up
 from trailseal.cli.options import examples
 
 app = typer.Typer(
@@ -36,6 +36,14 @@ def _program(
 
 
 app.command("up", epilog=examples("trailseal up", "trailseal up --data /var/lib/trailseal --port 9000"))(up.up)
+app.command(
+    "import",
+    epilog=examples(
+        "trailseal import events.ndjson",
+        "trailseal import --format cloudtrail --tenant prod cloudtrail-folder/",
+        "zcat old/*.gz | trailseal import -",
+    ),
+)(import_files.import_files)
 app.command(
     "search",
     epilog=examples(

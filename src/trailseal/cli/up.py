@@ -41,7 +41,8 @@ def up(
 
 
 def _host(settings: Settings, *, demo: bool) -> None:
-    from trailseal.cli.server import OneProcessServer, listen, refuse_open_door  # noqa: PLC0415 - only `up` needs it
+    from trailseal.cli.pipeline import make_consumer  # noqa: PLC0415 - only `up` needs it
+    from trailseal.cli.server import OneProcessServer, listen, refuse_open_door  # noqa: PLC0415 - as above
 
     with ExitStack() as stack:
         lock = bootstrap.lock_server(settings)
@@ -50,7 +51,7 @@ def _host(settings: Settings, *, demo: bool) -> None:
         stack.callback(listener.close)
         engines = bootstrap.open_engines(settings, "up")
         stack.callback(engines.close)
-        consumer = _consumer(settings, engines)
+        consumer = make_consumer(settings, engines, drain_s=_DRAIN_S)
         app, keyless = _app(settings, engines, consumer)
         refuse_open_door(settings.host, keyless=keyless)
         if demo:
@@ -61,19 +62,6 @@ def _host(settings: Settings, *, demo: bool) -> None:
         notice(_greeting(settings, demo=demo))
         OneProcessServer(app, listener, threads=settings.threads).run()
     _leave()
-
-
-def _consumer(settings: Settings, engines: Engines) -> Consumer:
-    from trailseal.event_consumer.options import ConsumerOptions  # noqa: PLC0415 - as above
-    from trailseal.event_consumer.runner import Consumer  # noqa: PLC0415 - as above
-
-    options = ConsumerOptions(
-        group=settings.consumer_group,
-        flush_records=settings.flush_records,
-        flush_bytes=settings.flush_bytes,
-        drain_s=_DRAIN_S,
-    )
-    return Consumer(engines.log, engines.index, engines.ledger, engines.cache, engines.clock, options=options)
 
 
 def _app(settings: Settings, engines: Engines, consumer: Consumer) -> tuple[Flask, bool]:

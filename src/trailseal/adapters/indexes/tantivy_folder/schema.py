@@ -1,0 +1,96 @@
+"""What the tantivy folder holds of an entry: terms to find it by, numbers to sort it by, its identity."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+import tantivy
+
+from trailseal.adapters.indexes.tantivy_folder.buckets import bucket_terms
+from trailseal.model.projection import Entry
+from trailseal.model.record import Position
+
+LAYOUT: Final = 1
+"""Goes up whenever a folder written before could not be read any more; such a folder is rebuilt."""
+
+BLOCK: Final = 4_096
+_encode = msgspec.msgpack.Encoder().encode
+_encode_json = msgspec.json.Encoder().encode
+
+
+class Identity(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What is stored with a document: enough to order it, and to compare it with another of the same id."""
+
+    tenant_id: str
+    id: str
+    month: str
+    document_id: str
+    position: Position
+    content_hash: bytes
+
+
+read_identity = msgspec.msgpack.Decoder(Identity).decode
+
+
+def build_schema() -> tantivy.Schema:
+    """The fields; texts are exact terms (``raw``) or several of them without spaces (``whitespace``)."""
+    builder = tantivy.SchemaBuilder()
+    builder.add_integer_field("timestamp", fast=True)
+    builder.add_unsigned_field("offset", fast=True)
+    builder.add_unsigned_field("identity", indexed=True)
+    for name in ("tenant_id", "id", "actor", "action", "outcome", "resource", "resource_type", "request_id"):
+        builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("metadata", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("block", tokenizer_name="raw", index_option="basic")
+    for name in ("words", "bucket", "has"):
+        builder.add_text_field(name, tokenizer_name="whitespace", index_option="basic")
+    builder.add_ip_addr_field("source_ip", indexed=True, fast=True)
+    builder.add_bytes_field("stored", stored=True)
+    return builder.build()
+
+
+def identity_number(month: str, document_id: str) -> int:
+    """64 bits that stand for (month, document id); equal numbers are compared in full."""
+    digest = blake2b(f"{month}\0{document_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def block_term(log: int, partition: int, offset: int) -> str:
+    """The term of the `BLOCK` offsets around this one."""
+    return f"{log}/{partition}/{offset // BLOCK}"
+
+
+def document(entry: Entry, number: int) -> str:
+    """The entry as tantivy takes it: one JSON object."""
+    projection = entry.projection
+    position = projection.position
+    identity = Identity(
+        projection.tenant_id, projection.id, entry.month, entry.document_id, position, projection.content_hash
+    )
+    fields: dict[str, Any] = {
+        "timestamp": projection.timestamp_us,
+        "offset": position.offset,
+        "identity": number,
+        "tenant_id": projection.tenant_id,
+        "id": projection.id,
+        "actor": projection.actor,
+        "action": projection.action,
+        "outcome": projection.outcome,
+        "metadata": projection.metadata,
+        "words": " ".join(projection.words),
+        "bucket": bucket_terms(projection.timestamp_us),
+        "block": block_term(position.log, position.partition, position.offset),
+        "stored": b64encode(_encode(identity)).decode("ascii"),
+    }
+    present = []
+    for name in ("resource", "resource_type", "request_id", "source_ip"):
+        value = getattr(projection, name)
+        if value is not None:
+            fields[name] = value
+            present.append(name)
+    if present:
+        fields["has"] = " ".join(present)
+    return _encode_json(fields).decode("utf-8")
