@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, request
 from prometheus_client import Counter, Histogram
 
-from trailseal.api.events import install_events
+from trailseal.api.events import PlanMemory, install_events
+from trailseal.api.fast_lane import FastLane
 from trailseal.api.gate import admit
 from trailseal.api.health import install_health
 from trailseal.api.ingest import install_ingest
@@ -19,18 +22,29 @@ from trailseal.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 _STARTED = "trailseal.started"
 
 
+class ApiApp(Flask):
+    """Flask for views that are plain functions: the question whether one is a coroutine is never asked."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The view itself."""
+        return func
+
+
 def create_app(services: Services) -> Flask:
     """The HTTP API over these services; nothing is started or connected here."""
-    app = Flask("trailseal.api", static_folder=None)
+    app = ApiApp("trailseal.api", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    pages = PlanMemory(services, page=True)
     install_problems(app)
     _install_gate(app, services)
     _install_metrics(app)
     install_ingest(app, services)
-    install_events(app, services)
+    install_events(app, services, pages)
     install_health(app, services)
     install_openapi(app)
+    lane: Any = FastLane(app.wsgi_app, services, pages)
+    app.wsgi_app = lane  # type: ignore[method-assign] # Flask's documented place for WSGI middleware
     return app
 
 
@@ -39,10 +53,11 @@ def _install_gate(app: Flask, services: Services) -> None:
 
     @app.before_request
     def gate() -> None:
-        environ = request.environ
+        asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - one look-up, not six
+        environ = asked.environ
         environ[_STARTED] = time.perf_counter()
-        rule = request.url_rule
-        admit(environ, rule.rule if rule is not None else None, authenticator)
+        rule = asked.url_rule
+        admit(environ, None if rule is None else rule.rule, authenticator)
 
 
 def _install_metrics(app: Flask) -> None:
@@ -50,8 +65,9 @@ def _install_metrics(app: Flask) -> None:
 
     @app.after_request
     def observe(response: Response) -> Response:
-        rule = request.url_rule
-        method, route = ("any", "none") if rule is None else (request.method, rule.rule)
+        asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+        rule = asked.url_rule
+        method, route = ("any", "none") if rule is None else (asked.method, rule.rule)
         key = (method, route, response.status_code)
         known = series.get(key)
         if known is None:
@@ -60,7 +76,7 @@ def _install_metrics(app: Flask) -> None:
                 HTTP_SECONDS.labels(method=method, route=route),
             )
         known[0].inc()
-        started = request.environ.get(_STARTED)
+        started = asked.environ.get(_STARTED)
         if started is not None:
             known[1].observe(time.perf_counter() - started)
         return response

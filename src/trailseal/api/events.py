@@ -41,9 +41,8 @@ class PlanMemory:
         return self._services.query.plan(parse_query_string(raw, page=self._page), tenants)
 
 
-def install_events(app: Flask, services: Services) -> None:
-    """Add the routes."""
-    pages = PlanMemory(services, page=True)
+def install_events(app: Flask, services: Services, pages: PlanMemory) -> None:
+    """Add the routes; ``pages`` remembers the plans of ``GET /events``."""
     counts = PlanMemory(services, page=False)
 
     @app.get("/events")
@@ -53,14 +52,15 @@ def install_events(app: Flask, services: Services) -> None:
         principal = principal_of(environ)
         principal.require("events:read")
         answer = services.query.search(pages.plan(raw, principal.tenants))
-        return _answer(answer, raw)
+        return Response(answer.body, 200, answer_headers(answer, raw))
 
     @app.get("/events/count")
     def count() -> Response:
         principal = principal_of(request.environ)
         principal.require("events:read")
         raw = request.environ["QUERY_STRING"]
-        return _answer(services.query.count(counts.plan(raw, principal.tenants)), raw)
+        answer = services.query.count(counts.plan(raw, principal.tenants))
+        return Response(answer.body, 200, answer_headers(answer, raw))
 
     @app.get("/events/<path:event_id>")
     def event(event_id: str) -> Response:
@@ -69,21 +69,21 @@ def install_events(app: Flask, services: Services) -> None:
         return _one_event(services, event_id, principal.tenants)
 
 
+@lru_cache(maxsize=_PLANS)
 def next_link(raw: str, cursor: str) -> str:
     """The query string of the next page: the same question, another cursor."""
     pairs = [(name, value) for name, value in parse_qsl(raw, keep_blank_values=True) if name != "cursor"]
     return urlencode([*pairs, ("cursor", cursor)])
 
 
-def _answer(answer: Answer, raw: str) -> Response:
-    response = Response(answer.body, 200, content_type=JSON)
-    headers = response.headers
-    headers["Cache-Control"] = "no-store"
+def answer_headers(answer: Answer, raw: str) -> list[tuple[str, str]]:
+    """The headers of an answer to the query string ``raw``."""
+    headers = [("Content-Type", JSON), ("Cache-Control", "no-store")]
     if answer.next_cursor is not None:
-        headers["Link"] = f'</events?{next_link(raw, answer.next_cursor)}>; rel="next"'
+        headers.append(("Link", f'</events?{next_link(raw, answer.next_cursor)}>; rel="next"'))
     if answer.stale:
-        headers["Trailseal-Stale"] = "true"
-    return response
+        headers.append(("Trailseal-Stale", "true"))
+    return headers
 
 
 def _one_event(services: Services, event_id: str, tenants: Tenants) -> Response:

@@ -70,6 +70,33 @@ def refuse_open_door(host: str, *, keyless: bool) -> None:
         )
 
 
+class WholeAnswers:
+    """Hands complete answers to granian as lists, which it sends in one piece without calling back for more.
+
+    An answer that names its length is complete; anything else streams on as it is.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """One request (PEP 3333)."""
+        whole = False
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal whole
+            whole = any(name == "Content-Length" for name, _ in headers)
+            return start_response(status, headers, exc_info)
+
+        answer: Any = self._app(environ, start)
+        if not whole or isinstance(answer, list):
+            return answer
+        try:
+            return list(answer)
+        finally:
+            answer.close()
+
+
 class OneProcessServer(MTServer):
     """granian's threaded server on a socket of ours, in the calling process: nothing is forked.
 
@@ -100,8 +127,8 @@ class OneProcessServer(MTServer):
         """Serve until SIGINT or SIGTERM; requests under way get `DRAIN_S` to finish. Main thread only."""
         self.serve(target_loader=self._load, wrap_loader=False)
 
-    def _load(self) -> Flask:
-        return self._app
+    def _load(self) -> WholeAnswers:
+        return WholeAnswers(self._app)
 
     def _check_gil(self) -> None:
         """One worker needs no interpreter without a GIL."""
@@ -120,9 +147,9 @@ class _Worker:
     build: Callable[[], Flask]
     parent: int
 
-    def __call__(self) -> Flask:
+    def __call__(self) -> WholeAnswers:
         threading.Thread(target=self._outlive_nobody, name="lifeline", daemon=True).start()
-        return self.build()
+        return WholeAnswers(self.build())
 
     def _outlive_nobody(self) -> None:
         pause = threading.Event()

@@ -77,6 +77,17 @@ class QueryService:
         """
         return self._cached("search", page, self._find)
 
+    def remembered(self, page: Plan) -> Answer | None:
+        """The page `search` would give, if the cache holds it; never an error, never a search."""
+        tokens = self._cache.tokens(page.names)
+        if tokens is None:
+            return None
+        found = self._cache.get(cache_key("search", page.digest, [token.value for token in tokens]))
+        if found is None:
+            return None
+        _hit.inc()
+        return unpack(found)
+
     def count(self, page: Plan) -> Answer:
         """How many events match: ``{"count": …, "exact": …}``.
 
