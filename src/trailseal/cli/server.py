@@ -135,8 +135,9 @@ class OneProcessServer(MTServer):
 
     def _init_shared_socket(self) -> None:
         holder: Any = SocketHolder  # its stub lacks two of the three arguments
+        # The holder closes the descriptor at its end, so it becomes its only owner.
         self._ssp = None
-        self._sfd = self._listener.fileno()  # type: ignore[assignment] # granian initialises it with None
+        self._sfd = self._listener.detach()  # type: ignore[assignment] # granian initialises it with None
         self._shd = holder(self._sfd, _TCP, BACKLOG)
 
 

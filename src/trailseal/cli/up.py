@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trailseal.settings import Settings
 
 _DRAIN_S = 1.0
+_CLOSING_S = 0.5
 _SAMPLE = '{"timestamp":"\'$(date -u +%FT%TZ)\'","actor":"you","action":"demo.tried","resource":"trailseal"}'
 
 
@@ -97,7 +98,7 @@ def _fill(engines: Engines) -> None:
 
 def _stop(consumer: Consumer, pipeline: threading.Thread) -> None:
     consumer.stop()
-    pipeline.join(_DRAIN_S)
+    pipeline.join(_DRAIN_S + _CLOSING_S)
     if pipeline.is_alive():
         logger("up").warning("pipeline_cut_short", why="it goes on from its head at the next start")
 
