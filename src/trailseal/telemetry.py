@@ -37,6 +37,18 @@ HTTP_REQUESTS = Counter("trailseal_http_requests", "Requests answered.", ["metho
 HTTP_SECONDS = Histogram(
     "trailseal_http_request_seconds", "Time to answer a request.", ["method", "route"], buckets=_SECONDS
 )
+SEALED_LEAVES = Counter("trailseal_sealed_leaves", "Leaves added to the Merkle tree.", ["partition"])
+CHECKPOINT_AGE = Gauge(
+    "trailseal_checkpoint_age_seconds", "Time since the log was last found signed up to its head.", ["partition"]
+)
+COSIGNED_AGE = Gauge(
+    "trailseal_cosigned_checkpoint_age_seconds",
+    "Age of the newest checkpoint that a witness cosigned: what was sealed since could still be forked unseen.",
+    ["partition"],
+)
+WITNESS_ANSWERS = Counter(
+    "trailseal_witness_answers", "Answers of witnesses by status; 0 where none came.", ["witness", "status"]
+)
 REBUILD_RECORDS = Gauge("trailseal_rebuild_records", "Records put back and to put back.", ["state"])
 
 

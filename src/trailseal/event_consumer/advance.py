@@ -1,4 +1,4 @@
-"""The last stages: flush the index, make it visible, renew the cache's tokens, then move the heads."""
+"""The last stages: flush the index, make it visible, renew the cache's tokens, seal, then move the heads."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trailseal.errors import Fenced, Unavailable
+from trailseal.event_consumer.partitions import Move
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.model.outcomes import Delta, Head
-from trailseal.ports.ledger import Ledger
 from trailseal.telemetry import DEAD_LETTERS, FLUSH_SECONDS, OUTCOMES, RECORDS_TAKEN_IN
 
 
@@ -20,12 +20,12 @@ class Step:
     Attributes:
         epoch: of the assignment; the result counts only while it is the same.
         head: what the ledger is expected to hold.
-        deltas: the steps, in order.
+        moves: the steps, in order.
     """
 
     epoch: int
     head: Head
-    deltas: Sequence[Delta]
+    moves: Sequence[Move]
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def advance(
         return done
     done.renewed = True
     for step in steps:
-        _move(sinks.ledger, step, done)
+        _move(sinks, step, done)
     return done
 
 
@@ -94,11 +94,12 @@ def _flush(sinks: Sinks, losses: int | None) -> None:
         raise Unavailable("What was put before the last failure has to be put again.")
 
 
-def _move(ledger: Ledger, step: Step, done: Advanced) -> None:
+def _move(sinks: Sinks, step: Step, done: Advanced) -> None:
     head = step.head
     try:
-        for delta in step.deltas:
-            moved = ledger.advance(head, delta)
+        for move in step.moves:
+            delta = move.delta if sinks.seals is None else sinks.seals.sealed(head, move.delta, move.leaves)
+            moved = sinks.ledger.advance(head, delta)
             _count(head, delta, done)
             head = moved
             done.heads[head.partition] = (step.epoch, head)

@@ -12,6 +12,7 @@ from trailseal.formats import decode_record
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import Gap, Record
+from trailseal.sealing.leaves import LeafMaker
 from trailseal.telemetry import logger
 
 
@@ -39,10 +40,13 @@ def decode_into(
     start: int,
     origin: str,
     *,
+    maker: LeafMaker | None = None,
     most_records: int,
     most_bytes: int,
 ) -> int:
-    """Decode items of one partition into a batch until it is full.
+    """Seal and decode items of one partition into a batch until it is full.
+
+    The leaves are made first, from the bytes alone: what nobody can decode is sealed like everything else.
 
     Args:
         batch: it grows.
@@ -50,6 +54,7 @@ def decode_into(
         items: in log order.
         start: the first item to take.
         origin: the log's identity.
+        maker: makes the leaves; None where nothing is sealed.
         most_records: records and gaps the batch may hold.
         most_bytes: bytes of values the batch may hold; the record that passes it still goes in.
 
@@ -59,12 +64,12 @@ def decode_into(
     Raises:
         PipelineFault: the log delivered another offset than the next one.
     """
-    entries, expected, size = batch.entries, piece.next, batch.size
-    stop = min(len(items), start + most_records - batch.records)
-    at = start
-    while at < stop and size < most_bytes:
-        item = items[at]
-        at += 1
+    entries, expected = batch.entries, piece.next
+    stop, size = _room(items, start, batch, most_records, most_bytes)
+    taken = items[start:stop]
+    if maker is not None:
+        maker.add(piece.leaves, taken)
+    for item in taken:
         if item.position.offset != expected:
             raise PipelineFault(
                 f"The log delivered {item.position} where offset {expected} was due. Check that it is the log this"
@@ -75,14 +80,28 @@ def decode_into(
             expected += item.count
             continue
         expected += 1
-        size += len(item.value or b"")
         decoded = decode_one(item, origin)
         if isinstance(decoded, Entry):
             entries.append(decoded)
         else:
             batch.decoded_rows.append(decoded)
             batch.decoded_dead.append(item)
-    batch.records += at - start
+    batch.records += stop - start
     batch.size = size
     piece.next = expected
-    return at
+    return stop
+
+
+def _room(
+    items: Sequence[Record | Gap], start: int, batch: Batch, most_records: int, most_bytes: int
+) -> tuple[int, int]:
+    """The index of the first item the batch has no room for, and the bytes it holds with those before."""
+    stop = min(len(items), start + most_records - batch.records)
+    size = batch.size
+    for at in range(start, stop):
+        if size >= most_bytes:
+            return at, size
+        item = items[at]
+        if isinstance(item, Record):
+            size += len(item.value or b"")
+    return stop, size

@@ -34,6 +34,7 @@ def open_partitions(
     Raises:
         Unavailable: an engine does not answer; call again.
         PipelineFault: the log is not the one the ledger knows.
+        IntegrityViolation: a head and its tree do not belong together.
     """
     index, ledger = sinks.index, sinks.ledger
     number = ledger.register_log(log.origin)
@@ -43,6 +44,9 @@ def open_partitions(
         if why is not None:
             logger("event_consumer").warning("rebuilding", why=why)
             heads = rebuild.run(heads)
+    if sinks.seals is not None:
+        for head in heads:
+            sinks.seals.open(head, log.origin)
     sinks.freshness.renew_everything()
     return heads
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from trailseal.model.outcomes import Delta, Head, OutcomeRow
+from trailseal.sealing.leaves import Leaves
 
 
 class Stage(IntEnum):
@@ -27,6 +28,7 @@ class Slice:
         rows: what is not simply indexed of it, in order of position, once it is settled.
         taken_at: monotonic seconds when it was delivered.
         oldest_ms: append time of its first record, milliseconds since 1970 UTC, or None for gaps only.
+        leaves: the tree's entries for its offsets.
     """
 
     partition: int
@@ -37,6 +39,20 @@ class Slice:
     oldest_ms: int | None = None
     stage: Stage = Stage.PENDING
     rows: list[OutcomeRow] = field(default_factory=list)
+    leaves: Leaves = field(default_factory=Leaves)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One step of a head, and what it adds to the tree.
+
+    Attributes:
+        delta: the step, not sealed yet.
+        leaves: of its offsets, in order.
+    """
+
+    delta: Delta
+    leaves: tuple[Leaves, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -80,18 +96,23 @@ class Partition:
         return moved
 
 
-def deltas(prefix: list[Slice], most_rows: int) -> Iterator[Delta]:
+def moves(prefix: list[Slice], most_rows: int) -> Iterator[Move]:
     """The steps that take a head over a contiguous prefix, each with at most ``most_rows`` rows.
 
     A slice is never split, so one slice with more rows than that is one step.
     """
-    rows: list[OutcomeRow] = []
-    reached: int | None = None
+    taken: list[Slice] = []
+    rows = 0
     for piece in prefix:
-        if reached is not None and len(rows) + len(piece.rows) > most_rows:
-            yield Delta(reached, tuple(rows))
-            rows = []
-        rows.extend(piece.rows)
-        reached = piece.next
-    if reached is not None:
-        yield Delta(reached, tuple(rows))
+        if taken and rows + len(piece.rows) > most_rows:
+            yield _move(taken)
+            taken, rows = [], 0
+        taken.append(piece)
+        rows += len(piece.rows)
+    if taken:
+        yield _move(taken)
+
+
+def _move(taken: list[Slice]) -> Move:
+    rows = tuple(row for piece in taken for row in piece.rows)
+    return Move(Delta(taken[-1].next, rows), tuple(piece.leaves for piece in taken))

@@ -16,7 +16,7 @@ from trailseal.event_consumer.backoff import full_jitter
 from trailseal.event_consumer.batch import Batch
 from trailseal.event_consumer.decode import decode_into
 from trailseal.event_consumer.options import ConsumerOptions
-from trailseal.event_consumer.partitions import Partition, Slice, Stage, deltas
+from trailseal.event_consumer.partitions import Partition, Slice, Stage, moves
 from trailseal.event_consumer.puts import Puts
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.event_consumer.troubles import Troubles
@@ -148,6 +148,7 @@ class Pipeline:
                 run,
                 at,
                 self._origin,
+                maker=None if self._sinks.seals is None else self._sinks.seals.maker(partition.number),
                 most_records=options.batch_records,
                 most_bytes=options.batch_bytes,
             )
@@ -256,8 +257,7 @@ class Pipeline:
         for partition in self._partitions.values():
             prefix = self._finished(partition)
             if prefix:
-                moves = list(deltas(prefix, self._options.advance_rows))
-                steps.append(Step(partition.epoch, partition.head, moves))
+                steps.append(Step(partition.epoch, partition.head, list(moves(prefix, self._options.advance_rows))))
         self._advancing, self._unflushed = self._unflushed, []
         self._advance = self._workers.submit(
             advance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from trailseal.event_consumer.seal import Seals
 from trailseal.event_consumer.tokens import Freshness
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
@@ -28,9 +29,10 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Sinks:
-    """The engines behind the log, in the order they are written to."""
+    """The engines behind the log, in the order they are written to, and the trees (None: nothing is sealed)."""
 
     index: EventIndex
     ledger: Ledger
     freshness: Freshness
+    seals: Seals | None = None
     losses: Losses = field(default_factory=Losses)

@@ -1,0 +1,125 @@
+"""A tree that lies in a ledger: its tiles, checked as they are read, its roots and its proofs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from trailseal.errors import IntegrityViolation
+from trailseal.merkle.edge import RightEdge, StoredTree
+from trailseal.merkle.errors import InvalidEncoding
+from trailseal.merkle.hash import HASH_SIZE, leaf_hashes, range_root, split_hashes
+from trailseal.merkle.proofs import prove_consistency, prove_inclusion
+from trailseal.merkle.tiles import TILE_WIDTH, TileName, decode_bundle, encode_bundle, tile_range_hash, tile_width
+from trailseal.ports.seals import SealStore
+
+_BUNDLES_KEPT: Final = 4
+
+
+class LogTree:
+    """One partition's tree up to its head. Used by one thread at a time.
+
+    Level 0 is stored as entry bundles only: the tile follows from them. A stored tile or bundle that does not have
+    the root it is stored under is refused, so nothing false is ever served or proved from.
+
+    Args:
+        edge: of the head.
+        store: where full tiles and bundles are.
+        size: leaves of the tree that are wanted; default: all.
+    """
+
+    def __init__(self, edge: RightEdge, store: SealStore) -> None:
+        self.edge = edge
+        self._store = store
+        self._bundles: OrderedDict[bytes, list[bytes]] = OrderedDict()
+        self._stored = StoredTree(edge, self._fetch)
+
+    @property
+    def size(self) -> int:
+        """How many leaves it has."""
+        return self.edge.size
+
+    def root(self, size: int) -> bytes:
+        """The root when it had that many leaves.
+
+        Raises:
+            IntegrityViolation: a tile is missing or false.
+        """
+        with _checked():
+            if size == self.edge.size:
+                return self.edge.root()
+            return tile_range_hash(self._stored.read_tile, size)(0, size)
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """The proof that a leaf is in the tree of that size; see `root`."""
+        with _checked():
+            return prove_inclusion(tile_range_hash(self._stored.read_tile, size), index, size)
+
+    def consistency(self, first: int, second: int) -> list[bytes]:
+        """The proof that the tree of the second size grew out of that of the first; see `root`."""
+        with _checked():
+            return prove_consistency(tile_range_hash(self._stored.read_tile, second), first, second)
+
+    def tile(self, name: TileName) -> bytes:
+        """A tile or bundle as C2SP tlog-tiles serves it; partial ones are beginnings of what is there now.
+
+        Raises:
+            InvalidEncoding: this tree has none of that name.
+            IntegrityViolation: it is missing or false.
+        """
+        if not 1 <= name.width <= tile_width(name.level or 0, name.index, self.edge.size):
+            raise InvalidEncoding("the tree has no such tile")
+        with _checked():
+            if name.level is None:
+                return encode_bundle(self.bundle(name.index)[: name.width])
+            return self._stored.read_tile(name.level, name.index, name.width)
+
+    def bundle(self, index: int) -> list[bytes]:
+        """The entries under a level 0 tile, as many as there are.
+
+        Raises:
+            IntegrityViolation: they are missing or false.
+        """
+        with _checked():
+            if index == self.edge.size // TILE_WIDTH:
+                return list(self.edge.entries)
+            root = self._stored.tile_root(0, index)
+            self._fetch(root)
+            return self._bundles[root]
+
+    def tile_root(self, level: int, index: int) -> bytes:
+        """The root of a full tile, from the tile above it; see `root`."""
+        with _checked():
+            return self._stored.tile_root(level, index)
+
+    def entry(self, index: int) -> bytes:
+        """The entry of one leaf; see `bundle`."""
+        return self.bundle(index // TILE_WIDTH)[index % TILE_WIDTH]
+
+    def _fetch(self, root: bytes) -> bytes:
+        kept = self._bundles.get(root)
+        if kept is not None:
+            self._bundles.move_to_end(root)
+            return b"".join(leaf_hashes(kept))
+        data = self._store.tile(root)
+        if data is None:
+            raise IntegrityViolation(f"A tile of the tree is missing from the ledger (root {root.hex()[:16]}…).")
+        entries = [] if len(data) == TILE_WIDTH * HASH_SIZE else decode_bundle(data, TILE_WIDTH)
+        hashes = b"".join(leaf_hashes(entries)) if entries else data
+        if range_root(split_hashes(hashes)) != root:
+            raise IntegrityViolation(f"A tile in the ledger was altered (root {root.hex()[:16]}…).")
+        if entries:
+            self._bundles[root] = entries
+            while len(self._bundles) > _BUNDLES_KEPT:
+                self._bundles.popitem(last=False)
+        return hashes
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    try:
+        yield
+    except InvalidEncoding as error:
+        raise IntegrityViolation(f"The stored tree is damaged: {error}.") from error
