@@ -357,6 +357,22 @@ def test_offsets_are_dense_from_zero_and_never_given_out_again(path: Path, log: 
     ]
 
 
+@pytest.mark.parametrize("max_records", [1, 2, 100])
+def test_a_reader_is_given_gaps_where_records_were_removed(path: Path, log: SqliteLog, max_records: int) -> None:
+    log.append(numbered(10))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM records WHERE offset IN (2, 3, 4, 7, 8, 9)")
+    follower = Follower(log.subscribe("pipeline"), 10.0)
+    follower.own(log)
+    follower.seek({0: 0})
+    follower.until(lambda: follower.items[0][-1:] == [Gap(Position(7, 0, 7), 3)], max_records=max_records)
+    assert [item.position.offset for item in follower.items[0]] == [0, 1, 2, 5, 6, 7]
+    assert follower.items[0][2] == Gap(Position(7, 0, 2), 3)
+    log.append(numbered(1))
+    follower.until(lambda: follower.items[0][-1].position.offset == 10)
+    follower.subscription.close()
+
+
 def test_append_times_never_go_backwards_whatever_the_clock_does(path: Path) -> None:
     clock = SteppedClock(5_000_000)
     with closing(SqliteLog(path, log_number=lambda _: 7, clock=clock)) as log:
