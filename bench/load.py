@@ -71,10 +71,11 @@ def hammer(port: int, requests: Sequence[bytes], clients: int, seconds: float) -
         target=_clients, args=(port, requests, clients, seconds, queue)
     )
     process.start()
-    found: Load | str = queue.get(timeout=seconds + 60)
+    found: Load | None
+    found, failure = queue.get(timeout=seconds + 60)
     process.join()
-    if isinstance(found, str):
-        raise RuntimeError(found)
+    if found is None:
+        raise RuntimeError(failure)
     return found
 
 
@@ -98,9 +99,9 @@ def _clients(port: int, requests: Sequence[bytes], clients: int, seconds: float,
     spent = time.perf_counter() - started
     every = sorted(value for values in times for value in values)
     if failures or not every:
-        queue.put(failures[0] if failures else "nothing was answered")
+        queue.put((None, failures[0] if failures else "nothing was answered"))
         return
-    queue.put(Load(len(every) / spent, every[int(len(every) * 0.99)], len(every)))
+    queue.put((Load(len(every) / spent, every[int(len(every) * 0.99)], len(every)), ""))
 
 
 def _ask_until(port: int, requests: Sequence[bytes], first: int, step: int, end: float, times: list[float]) -> None:

@@ -1,0 +1,59 @@
+"""`scripts/bench [row ...]`: measure rows of the speed table and print ours, theirs and the ratio."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import ingest_embedded, paging, reading, visibility, writing
+from bench.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    meaning: str
+    measure: Callable[[float], list[Row]]
+
+
+ROWS = (
+    _Entry("import", "import, embedded, against tantivy alone fed the same projections", ingest_embedded.measure),
+    _Entry("post", "POST /events, durable, against a commit per request; batches against import", writing.measure),
+    _Entry("get", "GET /events from the cache against an empty Flask route", reading.measure),
+    _Entry("pages", "a page at the top and deep, small and large index", paging.measure),
+    _Entry("visible", "accepted until visible against the refresh interval", visibility.measure),
+)
+
+
+def main() -> None:
+    """Run the rows named on the command line, or all."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[entry.name for entry in ROWS] + [[]], metavar="row")
+    parser.add_argument(
+        "--size", type=float, default=1.0, help="factor on the number of events (0.1 = a quick look)"
+    )
+    chosen = parser.parse_args()
+    console = Console()
+    console.print(
+        f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, size {chosen.size:g}", style="dim"
+    )
+    table = Table("what", "ours", "theirs", "ratio", "asked", "reached", box=None)
+    for entry in ROWS:
+        if chosen.rows and entry.name not in chosen.rows:
+            continue
+        console.print(f"{entry.name}: {entry.meaning} ...", style="dim")
+        for row in entry.measure(chosen.size):
+            table.add_row(
+                row.what, row.ours, row.theirs, f"{row.ratio:.2f}", row.asked, "yes" if row.reached else "NO"
+            )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
