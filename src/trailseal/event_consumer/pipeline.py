@@ -198,14 +198,15 @@ class Pipeline:
             self._submit_advance()
 
     def wait_s(self, now: float, most_s: float) -> float:
-        """Seconds until `pump` has something to start by time alone, at most ``most_s``."""
-        dues = [now + most_s]
-        due = self._puts.next_due()
-        if due is not None:
-            dues.append(due)
-        if not self.idle and self._advance is None:
-            dues.append(max(self._advance_not_before, self._oldest_taken(now) + self._flush_s))
-        return max(0.0, min(dues) - now)
+        """Seconds until `pump`, called just now, has something more to start by time alone, at most ``most_s``.
+
+        What is due already waits for a call under way, whose end wakes the poll.
+        """
+        dues = [self._puts.next_due(now), self._advance_not_before]
+        if not self.idle:
+            taken = self._oldest_taken(now)
+            dues += [taken + self._flush_s, taken + self._options.backlog_flush_s]
+        return min([most_s, *(due - now for due in dues if due > now)])
 
     def wait(self, seconds: float) -> None:
         """Return when a call under way has ended, at the latest after that time."""

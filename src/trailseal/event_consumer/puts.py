@@ -47,11 +47,9 @@ class Puts:
         """The calls in flight."""
         return list(self._flying)
 
-    def next_due(self) -> float | None:
-        """Monotonic seconds when a waiting batch may be tried, or None where none waits or all slots are taken."""
-        if len(self._flying) >= self._options.in_flight:
-            return None
-        return min((batch.not_before for batch in self._waiting), default=None)
+    def next_due(self, now: float) -> float:
+        """Monotonic seconds when the next waiting batch may be tried; ``now`` where none waits for its time."""
+        return min((batch.not_before for batch in self._waiting if batch.not_before > now), default=now)
 
     def add(self, batch: Batch) -> None:
         """Let a closed batch wait behind the others."""
