@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from conformance.cache_contract import CacheContract
 from servers.waiting import eventually
 from trailseal.adapters.caches.redis import CircuitBreaker, RedisCache, RedisOptions
 
@@ -108,6 +109,18 @@ def everything(cache: RedisCache) -> tuple[object, ...]:
     cache.release("k", "nobody")
     cache.writer_here(present=False)
     return cache.get("k"), cache.tokens(["a"]), cache.renew(["a"]), cache.claim("k2", 1)
+
+
+class TestRedisCache(CacheContract):
+    @pytest.fixture
+    def cache(self, redis_url: str, redis_prefix: str, caches: list[RedisCache]) -> RedisCache:
+        cache = open_cache(caches, redis_url, prefix=redis_prefix)
+        cache.writer_here(present=True)
+        return cache
+
+    def let_pass(self, seconds: float) -> None:
+        """Redis keeps its own time, so there is nothing to turn: it has to pass."""
+        threading.Event().wait(seconds)
 
 
 def test_a_redis_that_is_stopped_never_raises_and_is_used_again_when_it_is_back(

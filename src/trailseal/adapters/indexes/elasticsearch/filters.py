@@ -44,26 +44,25 @@ def query_clause(query: Query, after: SortKey | None = None, window: Window = EV
     if query.tenants is not None:
         demanded.append({"terms": {"tenant_id": list(query.tenants)}})
     demanded.extend({"prefix" if word.prefix else "term": {"words": word.text}} for word in query.words)
-    times = _time_range(query, after)
+    times = _time_range(query, after, window)
     if times:
         demanded.append({"range": {"timestamp": times}})
-    if window.start is not None:
-        demanded.append({"range": {"timestamp": {"gte": window.start}}})
-    if window.stop is not None:
-        demanded.append({"range": {"timestamp": {"lt": window.stop}}})
     return {"bool": {"filter": demanded, "must_not": refused}}
 
 
-def _time_range(query: Query, after: SortKey | None) -> dict[str, int]:
-    times = {}
-    if query.time_from_us is not None:
-        times["gte"] = query.time_from_us
-    if query.time_to_us is not None:
-        times["lt"] = query.time_to_us
-    if after is not None and query.order == "desc":
-        times["lte"] = after.timestamp_us
+def _time_range(query: Query, after: SortKey | None, window: Window) -> dict[str, int]:
+    """One range for all three: of two bounds on one side Elasticsearch would silently take the later one."""
+    starts = [query.time_from_us, window.start]
+    stops = [query.time_to_us, window.stop]
     if after is not None and query.order == "asc":
-        times["gte"] = max(after.timestamp_us, times.get("gte", after.timestamp_us))
+        starts.append(after.timestamp_us)
+    if after is not None and query.order == "desc":
+        stops.append(after.timestamp_us + 1)
+    times = {}
+    if any(start is not None for start in starts):
+        times["gte"] = max(start for start in starts if start is not None)
+    if any(stop is not None for stop in stops):
+        times["lt"] = min(stop for stop in stops if stop is not None)
     return times
 
 
