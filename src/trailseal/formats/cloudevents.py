@@ -20,6 +20,7 @@ from trailseal.formats.foreign import (
     gather,
     load,
     load_any,
+    most_scalars,
     names_of,
     need_time,
     text_of,
@@ -106,7 +107,7 @@ def decode_binary(value: bytes, headers: Headers, context: DecodeContext) -> Dec
             raise
         data, texts, flags = None, [], [DATA_NOT_READ]
     gather(attributes, texts, MAX_FOREIGN_DEPTH)
-    return _decode(Loaded(attributes, texts, flags), attributes, data, context)
+    return _decode(Loaded(attributes, texts, flags, most_scalars(value)), attributes, data, context)
 
 
 def _decode(loaded: Loaded, attributes: dict[str, Any], data: Any, context: DecodeContext) -> Decoded:

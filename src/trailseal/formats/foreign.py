@@ -38,11 +38,19 @@ _FLAGS: Final = {
 
 
 class Loaded(msgspec.Struct):
-    """A foreign record's JSON object, the texts in it, and what could not be kept."""
+    """A foreign record.
+
+    Attributes:
+        body: its JSON object.
+        texts: every string in it that is a value.
+        flags: what could not be kept.
+        scalars: how many scalars there are at the most.
+    """
 
     body: dict[str, Any]
     texts: list[str]
     flags: list[str]
+    scalars: int
 
 
 def load(value: bytes) -> Loaded:
@@ -54,7 +62,12 @@ def load(value: bytes) -> Loaded:
     body, texts, flags = load_any(value)
     if not isinstance(body, dict):
         raise refuse("wrong-type", "the event must be a JSON object")
-    return Loaded(body, texts, flags)
+    return Loaded(body, texts, flags, most_scalars(value))
+
+
+def most_scalars(value: bytes) -> int:
+    """No JSON text has more scalars than this."""
+    return value.count(b",") + 1
 
 
 def load_any(value: bytes) -> tuple[Any, list[str], list[str]]:
@@ -157,7 +170,7 @@ def finish(event: Event, loaded: Loaded, time_text: str | None, context: DecodeC
     if problem is not None:
         raise InvalidEvent(problem)
     words = _words(event, loaded, time_text) if context.with_words else ()
-    if len(loaded.texts) >= MAX_METADATA_TERMS and len(metadata_terms(event.metadata)) >= MAX_METADATA_TERMS:
+    if loaded.scalars >= MAX_METADATA_TERMS and len(metadata_terms(event.metadata)) >= MAX_METADATA_TERMS:
         loaded.flags.append(METADATA_CUT)
     if loaded.flags:
         event = msgspec.structs.replace(event, flags=tuple(loaded.flags))
