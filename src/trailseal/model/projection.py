@@ -12,6 +12,7 @@ from trailseal.model.timestamps import month
 
 PROJECTION_VERSION = 1
 COLLISION_FLAG = "id-collision"
+_ATTRIBUTE_PREFIX = "ce_"
 
 
 class SortKey(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
@@ -44,7 +45,8 @@ class Projection(msgspec.Struct, frozen=True, gc=False):
         request_id: filter term, or None.
         metadata: encoded terms (`terms.metadata_terms`), sorted, distinct.
         words: the words that ``q`` finds, sorted, distinct.
-        content_hash: 32 bytes over value, tenant, id and format (`identity.content_hash`).
+        content_hash: 32 bytes over value, tenant, id and format (`identity.content_hash`); of a binary CloudEvent
+            its attributes count with the value.
         format: the wire format's name.
         flags: as in the event.
     """
@@ -120,10 +122,16 @@ def project(record: Record, event: Event, format_name: str, words: tuple[str, ..
         request_id=None if context.request_id is None else filter_term(context.request_id),
         metadata=metadata_terms(event.metadata) if event.metadata else (),
         words=words,
-        content_hash=content_hash(record.value, event.tenant_id, event.id, format_name),
+        content_hash=content_hash(_content(record), event.tenant_id, event.id, format_name),
         format=format_name,
         flags=event.flags,
     )
+
+
+def _content(record: Record) -> bytes | None:
+    """The bytes that say what happened: the value, and in CloudEvents' binary mode the headers ``ce_*`` as well."""
+    attributes = [header for header in record.headers if header[0].startswith(_ATTRIBUTE_PREFIX)]
+    return msgspec.json.encode((sorted(attributes, key=repr), record.value)) if attributes else record.value
 
 
 def entry(record: Record, event: Event, format_name: str, words: tuple[str, ...]) -> Entry:

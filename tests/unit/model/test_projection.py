@@ -54,3 +54,15 @@ def test_a_colliding_entry_changes_its_name_and_flags_only() -> None:
     assert second.projection.flags == ("odd", COLLISION_FLAG)
     assert second.projection.sort_key == plain.projection.sort_key
     assert second.month == plain.month
+
+
+def test_binary_cloudevents_with_other_attributes_are_other_content() -> None:
+    def hash_of(*headers: tuple[str, bytes]) -> bytes:
+        record = Record(Position(1, 0, 0), 0, None, VALUE, headers)
+        return entry(record, EVENT, "cloudevents", ()).projection.content_hash
+
+    salted = hash_of(("trailseal-salt", b"1"))
+    first = hash_of(("ce_id", b"1"), ("ce_type", b"a"))
+    assert salted == hash_of(("trailseal-salt", b"2"))
+    assert first == hash_of(("ce_type", b"a"), ("trailseal-salt", b"1"), ("ce_id", b"1"))
+    assert len({salted, first, hash_of(("ce_id", b"1"), ("ce_type", b"b"))}) == 3
