@@ -70,6 +70,11 @@ def up(data: Path, port: int, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate()
 
 
+def told(process: subprocess.Popen[bytes]) -> str:
+    """What the process said, once it has ended."""
+    return process.stderr.read().decode() if process.stderr else ""
+
+
 def refused(*flags: str, cwd: Path) -> str:
     """The one line that a start which cannot work ends with."""
     done = subprocess.run(
@@ -92,7 +97,7 @@ def test_a_signal_stops_it_cleanly_and_the_next_start_has_everything(
     with up(tmp_path, port) as process:
         assert ask(port, "POST", "/events", event("e1"))[1]["accepted"] == 1
         process.send_signal(number)
-        assert process.wait(5) == 0
+        assert process.wait(8) == 0, told(process)
     with up(tmp_path, port):
         until(lambda: ask(port, "GET", "/events/e1")[0] == 200)
 
@@ -117,7 +122,7 @@ def test_requests_under_way_are_answered_before_it_stops(tmp_path: Path) -> None
             writer.start()
         assert begun.wait(PATIENCE_S)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(8) == 0, told(process)
         for writer in writers:
             writer.join(PATIENCE_S)
     assert {status for _, status in answers} == {200}
@@ -131,7 +136,7 @@ def test_killed_it_leaves_no_process_behind_and_starts_again(tmp_path: Path) -> 
         assert children_of(process.pid) == []
         ask(port, "POST", "/events", event("e1"))
         process.kill()
-        process.wait(5)
+        process.wait(8)
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
     with up(tmp_path, port):
@@ -176,4 +181,4 @@ def test_demo_events_fill_an_empty_log_once(tmp_path: Path) -> None:
         with up(tmp_path, port, "--demo") as process:
             until(lambda: ask(port, "GET", "/events/count")[1].get("count") == 3_000)
             process.terminate()
-            assert process.wait(5) == 0
+            assert process.wait(8) == 0, told(process)

@@ -104,7 +104,9 @@ class OneProcessServer(MTServer):
     thread needs no such interpreter, so the check for it is left out (docs/decisions/0201).
     """
 
-    def __init__(self, app: Flask, listener: socket.socket, *, threads: int) -> None:
+    def __init__(
+        self, app: Flask, listener: socket.socket, *, threads: int, on_stop: Callable[[], None] = lambda: None
+    ) -> None:
         host, port = listener.getsockname()[:2]
         super().__init__(
             target="",
@@ -122,6 +124,12 @@ class OneProcessServer(MTServer):
         )
         self._app = app
         self._listener = listener
+        self._on_stop = on_stop
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """The first step of a stop, in the main thread."""
+        self._on_stop()
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call] # granian leaves it untyped
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM; requests under way get `DRAIN_S` to finish. Main thread only."""

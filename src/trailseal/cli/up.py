@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import threading
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _DRAIN_S = 1.0
 _CLOSING_S = 0.5
+_STOP_S = 4.0
 _SAMPLE = '{"timestamp":"\'$(date -u +%FT%TZ)\'","actor":"you","action":"demo.tried","resource":"trailseal"}'
 
 
@@ -61,7 +63,7 @@ def _host(settings: Settings, *, demo: bool) -> None:
         stack.callback(_stop, consumer, pipeline)
         pipeline.start()
         notice(_greeting(settings, demo=demo))
-        OneProcessServer(app, listener, threads=settings.threads).run()
+        OneProcessServer(app, listener, threads=settings.threads, on_stop=_insist).run()
     _leave()
 
 
@@ -115,6 +117,19 @@ def _greeting(settings: Settings, *, demo: bool) -> str:
             f"  curl {base}/events -H 'Content-Type: application/json' -d '{_SAMPLE}'",
         ]
     return "\n".join(lines)
+
+
+def _insist() -> None:
+    """From now on the process has `_STOP_S` to end by itself; what a crash may cost, a forced end may cost."""
+
+    def end() -> None:
+        logger("up").warning("forced_end", why=f"not through after {_STOP_S:g} seconds; these are the threads")
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(1)
+
+    countdown = threading.Timer(_STOP_S, end)
+    countdown.daemon = True
+    countdown.start()
 
 
 def _leave() -> None:
