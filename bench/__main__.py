@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
 
 from bench import ingest_embedded, paging, reading, visibility, writing
 from bench.row import Row
@@ -43,16 +42,17 @@ def main() -> None:
     console.print(
         f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, size {chosen.size:g}", style="dim"
     )
-    table = Table("what", "ours", "theirs", "ratio", "asked", "reached", box=None)
     for entry in ROWS:
         if chosen.rows and entry.name not in chosen.rows:
             continue
         console.print(f"{entry.name}: {entry.meaning} ...", style="dim")
         for row in entry.measure(chosen.size):
-            table.add_row(
-                row.what, row.ours, row.theirs, f"{row.ratio:.2f}", row.asked, "yes" if row.reached else "NO"
+            verdict = "reached" if row.reached else "NOT REACHED"
+            console.print(f"  {row.what}", soft_wrap=True)
+            console.print(
+                f"    ours {row.ours}, theirs {row.theirs}, ratio {row.ratio:.2f} ({row.asked}): {verdict}",
+                soft_wrap=True,
             )
-    console.print(table)
 
 
 if __name__ == "__main__":

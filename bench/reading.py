@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.load import Connection, get, hammer, median_ratio, post
 from bench.row import Row
 from bench.servers import peer, trailseal_up
-from bench.workload import events
+from bench.workload import batched, events
 
 _CLIENTS = 8
 _SECONDS = 5.0
@@ -28,7 +28,8 @@ def measure(size: float) -> list[Row]:
         peer("empty") as other,
     ):
         connection = Connection(mine)
-        connection.ask(post("/events", mine, b"\n".join(events(20_000)), "application/x-ndjson"))
+        for body in batched(events(20_000), 5_000):
+            connection.ask(post("/events", mine, body, "application/x-ndjson"))
         while len(connection.ask(get(_PATH, mine))) < 5_000:
             pass
         ours, theirs, ratio = median_ratio(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -44,3 +45,10 @@ def events(count: int, *, seed: int = SEED, step_us: int = 250_000, tenants: int
                 },
             }
         )
+
+
+def batched(values: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """NDJSON bodies of ``size`` events each."""
+    rest = iter(values)
+    while part := list(islice(rest, size)):
+        yield b"\n".join(part)

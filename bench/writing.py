@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 from bench.ingest_embedded import EVENTS
+from bench.ingest_embedded import measure as measure_import
 from bench.load import hammer, median_ratio, post
 from bench.row import Row
 from bench.servers import peer, trailseal_up
-from bench.workload import events
+from bench.workload import batched, events
 
 _CLIENTS = 16
 _SECONDS = 5.0
@@ -38,23 +39,18 @@ def measure(size: float) -> list[Row]:
                 return hammer(port, some, _CLIENTS, seconds).per_second
 
             ours, theirs, ratio = median_ratio(lambda: load(mine), lambda: load(other), _ROUNDS)
-            batches = [
-                post("/events", mine, b"\n".join(values[at : at + _BATCH]), "application/x-ndjson")
-                for at in range(0, len(values), _BATCH)
-            ]
-            batched = hammer(mine, batches, 4, seconds).per_second * _BATCH
+            batches = [post("/events", mine, body, "application/x-ndjson") for body in batched(values, _BATCH)]
+            in_batches = hammer(mine, batches, 4, seconds).per_second * _BATCH
     bound = 2.0 if sync_s >= _SLOW_SYNC_S else 0.9
     what = f"POST /events, 1 each, {_CLIENTS} clients (a sync takes {sync_s * 1e3:.2f} ms)"
-    from bench.ingest_embedded import measure as import_rows  # noqa: PLC0415 - the yardstick of the second row
-
-    imported = float(import_rows(size)[0].ours.rstrip("/s").replace(",", ""))
+    imported = float(measure_import(size)[0].ours.rstrip("/s").replace(",", ""))
     return [
         Row(what, f"{ours:,.0f}/s", f"{theirs:,.0f}/s", ratio, bound),
         Row(
             "POST /events, batches of 1,000, against import",
-            f"{batched:,.0f}/s",
+            f"{in_batches:,.0f}/s",
             f"{imported:,.0f}/s",
-            batched / imported,
+            in_batches / imported,
             0.5,
         ),
     ]
