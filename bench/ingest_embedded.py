@@ -15,7 +15,7 @@ import tantivy
 from bench.load import median_ratio
 from bench.row import Row
 from bench.workload import events
-from trailseal.adapters.indexes.tantivy_folder.schema import build_schema, document
+from trailseal.adapters.indexes.tantivy_index.schema import build_schema, document
 from trailseal.formats import decode_record
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import Position, Record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.row import Row
 from bench.workload import events
-from trailseal.adapters.indexes.tantivy_folder import TantivyIndex
+from trailseal.adapters.indexes.tantivy_index import TantivyIndex
 from trailseal.formats import decode_record
 from trailseal.model.projection import SortKey, entry
 from trailseal.model.record import Position, Record

@@ -131,7 +131,7 @@ def _why_not(schemes: tuple[str, str, str, str]) -> str:
 
 def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
     from trailseal.adapters.caches.memory import MemoryCache  # noqa: PLC0415 - each profile loads its own clients
-    from trailseal.adapters.indexes.tantivy_folder import TantivyIndex  # noqa: PLC0415 - the same
+    from trailseal.adapters.indexes.tantivy_index import TantivyIndex  # noqa: PLC0415 - the same
     from trailseal.adapters.ledgers.sqlite import SqliteLedger  # noqa: PLC0415 - the same
     from trailseal.adapters.logs.sqlite import SqliteLog  # noqa: PLC0415 - the same
 

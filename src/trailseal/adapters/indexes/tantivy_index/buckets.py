@@ -1,4 +1,4 @@
-"""Time as terms: year, month, day, hour and minute of every event, and how to walk them from either end.
+"""Time as terms: year, month, day, hour, minute and second of every event, and how to walk them from either end.
 
 Sorting by a field looks at every match; a page needs only the newest few. The number of documents with a term
 costs nothing to ask, so a page is looked for in windows of time that hold about as many documents as are wanted.
@@ -13,39 +13,48 @@ from typing import Final, Literal
 
 import msgspec
 
-MINUTE_US: Final = 60_000_000
+SECOND_US: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE: Final = 60
+_HOUR: Final = 3_600
+_DAY: Final = 86_400
 _LAST_YEAR: Final = 9_999
 _MONTHS: Final = 12
-Level = Literal["y", "o", "d", "h", "m"]
-_LEVELS: Final[tuple[Level, ...]] = ("y", "o", "d", "h", "m")
-_BELOW_YEAR: Final[dict[Level, str]] = {"y": "", "o": "%m", "d": "%m%d", "h": "%m%d%H", "m": "%m%d%H%M"}
+Level = Literal["y", "o", "d", "h", "m", "s"]
+_LEVELS: Final[tuple[Level, ...]] = ("y", "o", "d", "h", "m", "s")
+_SECONDS: Final[dict[Level, int]] = {"d": _DAY, "h": _HOUR, "m": _MINUTE, "s": 1}
 
 CountOf = Callable[[str], int]
 """How many documents have a bucket term."""
 
+Range = tuple[int, int]
+"""Microseconds since 1970, the second exclusive."""
+
 
 class Window(msgspec.Struct, frozen=True, gc=False):
-    """A stretch of time: [start_us, end_us), and the terms of the buckets in it that hold anything."""
+    """A stretch of time: the terms of the whole buckets in it that hold anything, and what juts out of those."""
 
-    start_us: int
-    end_us: int
     terms: tuple[str, ...]
+    edges: tuple[Range, ...]
 
 
 def bucket_terms(timestamp_us: int) -> str:
-    """The five terms of an instant, separated by spaces."""
-    return _terms_of_minute(timestamp_us // MINUTE_US)
+    """The six terms of an instant, separated by spaces."""
+    minute, second = divmod(timestamp_us // SECOND_US, _MINUTE)
+    minute_digits, larger = _minute_terms(minute)
+    return f"{larger} s{minute_digits}{second:02d}"
 
 
 @lru_cache(maxsize=16_384)
-def _terms_of_minute(minute: int) -> str:
+def _minute_terms(minute: int) -> tuple[str, str]:
+    """The digits of a minute and the terms of everything that holds it."""
     moment = _EPOCH + timedelta(minutes=minute)
-    return " ".join(_term(level, moment) for level in _LEVELS)
+    digits = f"{moment.year:04d}{moment:%m%d%H%M}"
+    return digits, f"y{digits[:4]} o{digits[:6]} d{digits[:8]} h{digits[:10]} m{digits}"
 
 
-def _term(level: Level, moment: datetime) -> str:
-    return f"{level}{moment.year:04d}{moment.strftime(_BELOW_YEAR[level])}"
+def _term(level: Level, second: int) -> str:
+    return bucket_terms(second * SECOND_US).split(" ")[_LEVELS.index(level)]
 
 
 def windows(
@@ -63,66 +72,89 @@ def windows(
     """
     if not years:
         return
-    low = max(first_us // MINUTE_US, _minute(datetime(years[0], 1, 1, tzinfo=UTC)))
-    high = min(-(-stop_us // MINUTE_US), _after_year(years[-1]))
-    at = high if newest_first else low
-    while low < at if newest_first else at < high:
-        begun, gathered, terms = at, 0, []
-        while (low < at if newest_first else at < high) and gathered < wanted:
-            term, beyond, count = _step(at, low, high, count_of, wanted - gathered, newest_first=newest_first)
-            at = beyond
-            if count:
-                gathered += count
-                terms.append(term)
-        if terms:
-            start, end = (at, begun) if newest_first else (begun, at)
-            yield Window(max(first_us, start * MINUTE_US), min(stop_us, end * MINUTE_US), tuple(terms))
+    first_us = max(first_us, _year_bounds(_day_of_year(years[0]))[0] * SECOND_US)
+    stop_us = min(stop_us, _year_bounds(_day_of_year(years[-1]))[1] * SECOND_US)
+    if first_us >= stop_us:
+        return
+    edges, low, high = _split(first_us, stop_us)
+    lowest = [edge for edge in edges if edge[0] < low * SECOND_US]
+    highest = [edge for edge in edges if edge[0] >= high * SECOND_US]
+    opening, closing = (highest, lowest) if newest_first else (lowest, highest)
+    at, last = (high, low) if newest_first else (low, high)
+    while True:
+        terms, at = _gather(at, low, high, count_of, wanted, newest_first=newest_first)
+        if at == last:
+            yield Window(tuple(terms), (*opening, *closing))
+            return
+        yield Window(tuple(terms), tuple(opening))
+        opening = []
         wanted *= 4
+
+
+def _split(first_us: int, stop_us: int) -> tuple[list[Range], int, int]:
+    """What lies before and behind whole seconds, and the first and the end of those."""
+    low, high = -(-first_us // SECOND_US), stop_us // SECOND_US
+    if low > high:
+        return [(first_us, stop_us)], low, low
+    edges = [(first_us, low * SECOND_US), (high * SECOND_US, stop_us)]
+    return [edge for edge in edges if edge[0] < edge[1]], low, high
+
+
+def _gather(
+    at: int, low: int, high: int, count_of: CountOf, wanted: int, *, newest_first: bool
+) -> tuple[list[str], int]:
+    """Terms of buckets next to ``at`` that hold ``wanted`` documents together, and the second beyond them."""
+    gathered, terms = 0, []
+    while (low < at if newest_first else at < high) and gathered < wanted:
+        term, at, count = _step(at, low, high, count_of, wanted - gathered, newest_first=newest_first)
+        if count:
+            gathered += count
+            terms.append(term)
+    return terms, at
 
 
 def _step(
     at: int, low: int, high: int, count_of: CountOf, room: int, *, newest_first: bool
 ) -> tuple[str, int, int]:
-    """The largest bucket next to ``at`` that is empty or fits ``room``: term, minute beyond it, count."""
+    """The largest bucket by ``at`` that is empty or fits ``room``: its term, the second beyond it and its count."""
     for level in _LEVELS:
         start, end = _bucket(level, at - 1 if newest_first else at)
         if (end != at or start < low) if newest_first else (start != at or end > high):
             continue
-        term = _term(level, _EPOCH + timedelta(minutes=start))
+        term = _term(level, start)
         count = count_of(term)
-        if count <= room or level == "m":
+        if count <= room or level == "s":
             return term, start if newest_first else end, count
-    raise AssertionError("a minute is always a bucket of its own")
+    raise AssertionError("a second is always a bucket of its own")
 
 
-def _bucket(level: Level, minute: int) -> tuple[int, int]:
-    """First minute and first minute after the bucket that holds ``minute``."""
-    if level == "m":
-        return minute, minute + 1
-    if level == "h":
-        return minute // 60 * 60, (minute // 60 + 1) * 60
-    if level == "d":
-        return minute // 1440 * 1440, (minute // 1440 + 1) * 1440
-    return _month_bounds(minute // 1440) if level == "o" else _year_bounds(minute // 1440)
+def _bucket(level: Level, second: int) -> tuple[int, int]:
+    """First second and first second after the bucket that holds ``second``."""
+    if level == "y":
+        return _year_bounds(second // _DAY)
+    if level == "o":
+        return _month_bounds(second // _DAY)
+    size = _SECONDS[level]
+    return second // size * size, (second // size + 1) * size
 
 
 @lru_cache(maxsize=4_096)
 def _month_bounds(day: int) -> tuple[int, int]:
     moment = _EPOCH + timedelta(days=day)
-    year, month = (moment.year + 1, 1) if moment.month == _MONTHS else (moment.year, moment.month + 1)
-    after = _after_year(moment.year) if year > _LAST_YEAR else _minute(datetime(year, month, 1, tzinfo=UTC))
-    return _minute(moment.replace(day=1)), after
+    if moment.month == _MONTHS:
+        return _second(moment.replace(day=1)), _year_bounds(day)[1]
+    return _second(moment.replace(day=1)), _second(moment.replace(month=moment.month + 1, day=1))
 
 
 @lru_cache(maxsize=4_096)
 def _year_bounds(day: int) -> tuple[int, int]:
     year = (_EPOCH + timedelta(days=day)).year
-    return _minute(datetime(year, 1, 1, tzinfo=UTC)), _after_year(year)
+    return _second(datetime(year, 1, 1, tzinfo=UTC)), _second(datetime(year, 12, 31, tzinfo=UTC)) + _DAY
 
 
-def _after_year(year: int) -> int:
-    return _minute(datetime(year, 12, 31, tzinfo=UTC)) + 1_440
+def _day_of_year(year: int) -> int:
+    return _second(datetime(min(year, _LAST_YEAR), 1, 1, tzinfo=UTC)) // _DAY
 
 
-def _minute(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(minutes=1)
+def _second(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(seconds=1)

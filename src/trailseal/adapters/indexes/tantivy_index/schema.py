@@ -17,6 +17,16 @@ LAYOUT: Final = 1
 """Goes up whenever a folder written before could not be read any more; such a folder is rebuilt."""
 
 BLOCK: Final = 4_096
+"""Offsets that share a term, by which `offsets_in` finds them."""
+
+COLUMNS: Final = ("tenant_id", "actor", "action", "outcome", "resource", "resource_type")
+"""Text fields of which few values occur many times: kept as columns too, so that their prefixes are ranges."""
+
+OPTIONAL: Final = ("resource", "resource_type", "request_id", "source_ip")
+"""Fields an event may lack; the ones it has are terms of ``has``."""
+
+_PATH_END: Final = "\x1f"
+_PARTITION_BITS: Final = 32
 _encode = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -38,14 +48,15 @@ read_identity = msgspec.msgpack.Decoder(Identity).decode
 def build_schema() -> tantivy.Schema:
     """The fields; texts are exact terms (``raw``) or several of them without spaces (``whitespace``)."""
     builder = tantivy.SchemaBuilder()
-    builder.add_integer_field("timestamp", fast=True)
+    builder.add_integer_field("timestamp", fast=True, indexed=True)
     builder.add_unsigned_field("offset", fast=True)
+    builder.add_unsigned_field("partition", fast=True)
     builder.add_unsigned_field("identity", indexed=True)
-    for name in ("tenant_id", "id", "actor", "action", "outcome", "resource", "resource_type", "request_id"):
+    for name in COLUMNS:
+        builder.add_text_field(name, fast=True, tokenizer_name="raw", index_option="basic")
+    for name in ("id", "request_id", "metadata", "has", "block"):
         builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("metadata", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("block", tokenizer_name="raw", index_option="basic")
-    for name in ("words", "bucket", "has"):
+    for name in ("words", "bucket"):
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="basic")
     builder.add_ip_addr_field("source_ip", indexed=True, fast=True)
     builder.add_bytes_field("stored", stored=True)
@@ -73,6 +84,7 @@ def document(entry: Entry, number: int) -> str:
     fields: dict[str, Any] = {
         "timestamp": projection.timestamp_us,
         "offset": position.offset,
+        "partition": position.log << _PARTITION_BITS | position.partition,
         "identity": number,
         "tenant_id": projection.tenant_id,
         "id": projection.id,
@@ -85,12 +97,12 @@ def document(entry: Entry, number: int) -> str:
         "block": block_term(position.log, position.partition, position.offset),
         "stored": b64encode(_encode(identity)).decode("ascii"),
     }
-    present = []
-    for name in ("resource", "resource_type", "request_id", "source_ip"):
+    present = {term[: term.find(_PATH_END) + 1] for term in projection.metadata}
+    for name in OPTIONAL:
         value = getattr(projection, name)
         if value is not None:
             fields[name] = value
-            present.append(name)
+            present.add(name)
     if present:
-        fields["has"] = " ".join(present)
+        fields["has"] = tuple(present)
     return _encode_json(fields).decode("utf-8")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import tantivy
 from tantivy import Query
 
-from trailseal.adapters.indexes.tantivy_index.folder import translated
-from trailseal.adapters.indexes.tantivy_index.schema import Identity, document, identity_number, read_identity
+from trailseal.adapters.indexes.tantivy_index.folder import IndexFolder, translated
+from trailseal.adapters.indexes.tantivy_index.schema import document, identity_number, read_identity
+from trailseal.errors import Unavailable
 from trailseal.model.projection import Entry
-from trailseal.ports.index import Present, Stored, Verdict
+from trailseal.ports.index import Present, Refused, Stored, Verdict
 
 _HEAP_BYTES: Final = 128_000_000
 _THREADS: Final = 1
+"""The pipeline fills one core, tantivy's thread the other; a second one only makes more and smaller segments."""
 _SAME_NUMBER: Final = 64
 _STORED: Final = Stored()
+_SURROGATE: Final = Refused("lone-surrogate", "A text holds half a surrogate pair, which is no character.")
+_NOT_TAKEN: Final = Refused("not-indexable", "A field holds what its type in the index does not allow.")
 
 
 class Writer:
@@ -26,8 +31,8 @@ class Writer:
     not flushed.
     """
 
-    def __init__(self, index: tantivy.Index, schema: tantivy.Schema) -> None:
-        self._index, self._schema = index, schema
+    def __init__(self, folder: IndexFolder, index: tantivy.Index) -> None:
+        self._folder, self._index, self._schema = folder, index, index.schema
         self._unflushed: dict[tuple[str, str], Present] = {}
         with translated("be opened for writing"):
             self._writer = index.writer(_HEAP_BYTES, _THREADS)
@@ -36,24 +41,8 @@ class Writer:
 
     def put(self, entries: Sequence[Entry]) -> list[Verdict]:
         """See `EventIndex.put`."""
-        verdicts: list[Verdict] = []
-        unflushed, add = self._unflushed, self._writer.add_json
-        frequency = self._searcher.doc_freq if self._searcher.num_docs else None
         with translated("take entries in"):
-            for entry in entries:
-                name = (entry.month, entry.document_id)
-                taken = unflushed.get(name)
-                number = identity_number(*name)
-                if taken is None and frequency is not None and frequency("identity", number):
-                    taken = self._holder(number, name)
-                if taken is not None:
-                    verdicts.append(taken)
-                    continue
-                add(document(entry, number))
-                projection = entry.projection
-                unflushed[name] = Present(projection.position, projection.content_hash)
-                verdicts.append(_STORED)
-        return verdicts
+            return [self._put(entry) for entry in entries]
 
     def flush(self) -> None:
         """See `EventIndex.flush`."""
@@ -61,29 +50,51 @@ class Writer:
             return
         with translated("be flushed"):
             self._writer.commit()
+            self._folder.sync()
             self._index.reload()
             self._searcher = self._index.searcher()
         self._unflushed.clear()
 
     def close(self) -> None:
-        """Forget what was not flushed and let the lock go."""
-        try:
-            self._writer.rollback()
+        """Forget what was not flushed, wait for merges (they write to the folder) and let the lock go."""
+        with suppress(Unavailable), translated("be closed"):
             self._writer.wait_merging_threads()
-        except (OSError, ValueError, RuntimeError):
-            return
+        del self._writer
+
+    def _put(self, entry: Entry) -> Verdict:
+        name = (entry.month, entry.document_id)
+        taken = self._unflushed.get(name)
+        if taken is not None:
+            return taken
+        try:
+            number = identity_number(*name)
+            if self._searcher.doc_freq("identity", number):
+                taken = self._holder(number, name)
+                if taken is not None:
+                    return taken
+            text = document(entry, number)
+        except UnicodeEncodeError:
+            return _SURROGATE
+        if not self._add(text):
+            return _NOT_TAKEN
+        projection = entry.projection
+        self._unflushed[name] = Present(projection.position, projection.content_hash)
+        return _STORED
+
+    def _add(self, text: str) -> bool:
+        """Hand the document to tantivy; False where it is the document that cannot be taken."""
+        try:
+            self._writer.add_json(text)
+        except ValueError as error:
+            if "could not be parsed" in str(error):
+                return False
+            raise
+        return True
 
     def _holder(self, number: int, name: tuple[str, str]) -> Present | None:
-        query = Query.term_query(self._schema, "identity", number)
+        query = Query.term_query(self._schema, "identity", number, index_option="basic")
         for _, address in self._searcher.search(query, _SAME_NUMBER, count=False).hits:
-            held: Identity = read_identity(self._searcher.doc(address)["stored"][0])
+            held = read_identity(self._searcher.doc(address)["stored"][0])
             if (held.month, held.document_id) == name:
                 return Present(held.position, held.content_hash)
         return None
-
-
-def offsets_of(searcher: tantivy.Searcher, found: tantivy.Query, start: int, stop: int) -> list[int]:
-    """The offsets of the documents that match and lie in [start, stop), ascending."""
-    most = max(1, searcher.num_docs)
-    hits = searcher.search(found, most, count=False, order_by_field="offset", order=tantivy.Order.Asc).hits
-    return [offset for offset, _ in hits if start <= offset < stop]
