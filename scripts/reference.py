@@ -103,7 +103,7 @@ def _parameter(parameter: click.Parameter) -> list[str]:
         return []
     flags = ", ".join(f"`{flag}`" for flag in (*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
-        flags = f"`{parameter.make_metavar(click.Context(click.Command('x')))}`"
+        flags = f"`{parameter.metavar or (parameter.name or '').upper()}`"
     return [f"- {flags}: {getattr(parameter, 'help', '') or ''}".rstrip(": ")]
 
 

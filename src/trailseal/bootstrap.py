@@ -18,6 +18,7 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
+from trailseal.ports.witness import Witness
 from trailseal.settings import Settings
 
 Role = Literal["up", "serve", "consume", "import", "read"]
@@ -83,6 +84,22 @@ def open_engines(settings: Settings, role: Role) -> Engines:
     chosen = urls(settings)
     open_profile = _profile(chosen, role)
     return open_profile(settings, chosen, role)
+
+
+def witnesses(settings: Settings) -> tuple[Witness, ...]:
+    """The witnesses that the settings name; nothing is asked yet.
+
+    Raises:
+        SettingsError: one of them is no URL and key.
+    """
+    from trailseal.adapters.witness import witnesses_from  # noqa: PLC0415 - only who signs asks them
+
+    return witnesses_from(settings.witnesses)
+
+
+def key_path(settings: Settings) -> Path:
+    """The file with the keys that sign checkpoints."""
+    return settings.seal_key_file or settings.data / "seal.key"
 
 
 def lock_server(settings: Settings) -> locks.FileLock:

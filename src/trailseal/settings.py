@@ -57,6 +57,16 @@ class Settings(BaseSettings):
     secret_file: Path | None = Field(
         None, description="File with the secret that signs cursors; default: `secret` in the data folder."
     )
+    seal_key_file: Path | None = Field(
+        None, description="File with the keys that sign checkpoints; default: `seal.key` in the data folder."
+    )
+    seal_origin: str = Field(
+        "trailseal.local",
+        description="Name of this site, like audit.example.com: what the names of new logs begin with.",
+    )
+    witnesses: str = Field(
+        "", description="Witnesses that cosign checkpoints: `URL VKEY`, several separated by commas."
+    )
     consumer_group: str = Field("trailseal", description="Name under which consumers share the log.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity of our own log lines."

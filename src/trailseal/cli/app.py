@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trailseal.cli import dead_letters, import_files, reconcile, search, settings_table, up
+from trailseal.cli import dead_letters, import_files, keys, reconcile, search, settings_table, up, witness
 from trailseal.cli.options import examples
 
 app = typer.Typer(
@@ -53,6 +53,8 @@ app.command(
     ),
 )(search.search)
 app.add_typer(dead_letters.dead_letters)
+app.add_typer(keys.keys, name="keys")
+app.add_typer(witness.witness, name="witness")
 app.command("reconcile", epilog=examples("trailseal reconcile", "trailseal reconcile --form ndjson"))(
     reconcile.reconcile
 )

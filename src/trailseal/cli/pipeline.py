@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from trailseal import bootstrap
 from trailseal.bootstrap import Engines
+from trailseal.event_consumer.notary import Notary
 from trailseal.event_consumer.options import ConsumerOptions
 from trailseal.event_consumer.runner import Consumer
+from trailseal.event_consumer.seal import Seals
+from trailseal.model.timestamps import format_rfc3339
+from trailseal.sealing.checkpoints import CheckpointSigner
+from trailseal.sealing.cosigning import Cosigning
+from trailseal.sealing.keys import KeyFile
 from trailseal.settings import Settings
 
 
@@ -12,9 +19,12 @@ def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0
     """A consumer that has not begun; call `run` in a thread.
 
     Args:
-        settings: group and flush sizes.
+        settings: group and flush sizes, who signs and who cosigns.
         engines: opened for a role that may run the pipeline.
         drain_s: how long stopping may take to finish what was taken in.
+
+    Raises:
+        SettingsError: the seal keys or the witnesses cannot be used.
     """
     options = ConsumerOptions(
         group=settings.consumer_group,
@@ -22,4 +32,29 @@ def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0
         flush_bytes=settings.flush_bytes,
         drain_s=drain_s,
     )
-    return Consumer(engines.log, engines.index, engines.ledger, engines.cache, engines.clock, options=options)
+    return Consumer(
+        engines.log,
+        engines.index,
+        engines.ledger,
+        engines.cache,
+        engines.clock,
+        notary=make_notary(settings, engines),
+        options=options,
+    )
+
+
+def make_notary(settings: Settings, engines: Engines) -> Notary:
+    """Seals and signs what the consumer takes in; the embedded profile makes its key at the first start.
+
+    Raises:
+        SettingsError: the seal keys or the witnesses cannot be used.
+    """
+    keys = KeyFile(bootstrap.key_path(settings))
+    clock = engines.clock
+    if engines.profile == "embedded" and settings.seal_key_file is None:
+        keys.make(format_rfc3339(clock.now_us()))
+    else:
+        keys.ring()
+    signer = CheckpointSigner(engines.ledger, keys.ring, lambda: clock.now_us() // 1_000_000)
+    cosigning = Cosigning(bootstrap.witnesses(settings))
+    return Notary(Seals(engines.ledger, keys, settings.seal_origin, clock), signer, cosigning, clock)

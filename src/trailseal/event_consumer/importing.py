@@ -32,7 +32,8 @@ from trailseal.ports.log import EventLog
 
 _BATCH_RECORDS = 5_000
 _BATCH_BYTES = 8 << 20
-_LOOK_S = 0.05
+_LOOK_S = 0.1
+_TELL_S = 0.1
 _PATIENCE_S = 60.0
 
 
@@ -88,7 +89,7 @@ class Importer:
         self._bytes_done = 0
         self._bytes_here = 0
         self._bytes_total: int | None = None
-        self._looked_at = float("-inf")
+        self._told_at = float("-inf")
 
     def run(self, sources: Sequence[Source]) -> ImportResult:
         """Append everything, wait until it is taken in and visible, and sum up what became of it.
@@ -165,15 +166,18 @@ class Importer:
             break
         for position, part in zip(positions, parts, strict=True):
             self._origins.add(position, number, part.line)
-        self._tell(source.name)
+        at = self._clock.monotonic()
+        if at - self._told_at >= _TELL_S:
+            self._told_at = at
+            self._tell(source.name, self._waiting())
 
     def _follow(self) -> None:
         """Wait until every record is below its head."""
-        while self._waiting() > 0:
+        while (waiting := self._waiting()) > 0:
             self._check_pipeline()
-            self._tell(None)
+            self._tell(None, waiting)
             self._clock.wait(_LOOK_S)
-        self._tell(None, now=True)
+        self._tell(None, 0)
 
     def _waiting(self) -> int:
         """How many offsets lie between the heads and the last record appended."""
@@ -190,14 +194,7 @@ class Importer:
         if self._consumer.fault is not None:
             raise self._consumer.fault
 
-    def _tell(self, source: str | None, *, now: bool = False) -> None:
-        at = self._clock.monotonic()
-        if not now and at - self._looked_at < _LOOK_S:
-            return
-        self._looked_at = at
-        taken_in = max(0, self._origins.count - self._waiting())
-        self._progress(
-            ImportProgress(
-                source, self._bytes_done + self._bytes_here, self._bytes_total, self._origins.count, taken_in
-            )
-        )
+    def _tell(self, source: str | None, waiting: int) -> None:
+        taken_in = max(0, self._origins.count - waiting)
+        read = self._bytes_done + self._bytes_here
+        self._progress(ImportProgress(source, read, self._bytes_total, self._origins.count, taken_in))

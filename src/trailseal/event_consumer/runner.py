@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from trailseal.errors import PipelineFault, TrailsealError, Unavailable
 from trailseal.event_consumer.backoff import full_jitter
+from trailseal.event_consumer.notary import Notary
 from trailseal.event_consumer.opening import open_partitions
 from trailseal.event_consumer.options import ConsumerOptions
 from trailseal.event_consumer.pipeline import Pipeline
@@ -59,6 +60,7 @@ class Consumer:
         cache: QueryCache,
         clock: Clock,
         *,
+        notary: Notary | None = None,
         state: PipelineState | None = None,
         options: ConsumerOptions | None = None,
     ) -> None:
@@ -66,7 +68,8 @@ class Consumer:
         self.state = state or PipelineState()
         self.fault: TrailsealError | None = None
         self._options = options or ConsumerOptions()
-        self._sinks = Sinks(index, ledger, Freshness(cache))
+        self._notary = notary
+        self._sinks = Sinks(index, ledger, Freshness(cache), None if notary is None else notary.seals)
         self._troubles = Troubles(self.state)
         self._storm = Storm()
         self._stopping = threading.Event()
@@ -141,6 +144,8 @@ class Consumer:
             self._turn()
         self._pipeline.drain(self._clock.monotonic() + self._options.drain_s)
         self._after_pump(self._clock.monotonic())
+        if self._notary is not None:
+            self._notary.finish(self._pipeline.heads())
 
     def _turn(self) -> None:
         now = self._clock.monotonic()
@@ -192,6 +197,8 @@ class Consumer:
 
     def _forget(self, partitions: tuple[int, ...]) -> None:
         self._pipeline.drop(partitions)
+        if self._notary is not None:
+            self._notary.forget(partitions)
         for opening in self._openings:
             opening.partitions = [number for number in opening.partitions if number not in partitions]
         if not self._pipeline.partitions and not any(opening.partitions for opening in self._openings):
@@ -256,6 +263,8 @@ class Consumer:
         elif pipeline.idle and not self._openings and pipeline.partitions:
             self.state.update(progress_at=now)
         self._tell_dead_letters(now)
+        if self._notary is not None:
+            self._notary.tick(now, pipeline.heads())
         if now >= self._gauges_at:
             self._gauges_at = now + _GAUGES_S
             self._tell_gauges()
@@ -299,6 +308,8 @@ class Consumer:
     def _close(self) -> None:
         self._stopping.set()
         self._workers.shutdown(wait=True, cancel_futures=True)
+        if self._notary is not None:
+            self._notary.close()
         subscription: Subscription | None = getattr(self, "_subscription", None)
         if subscription is not None:
             subscription.close()

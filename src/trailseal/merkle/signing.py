@@ -88,7 +88,8 @@ class SeedSigner:
     Args:
         name: the key's name; of a log, its origin.
         algorithm: the signature type.
-        seed: 32 secret bytes. A seed serves one type and one name only.
+        seed: 32 secret bytes. A seed serves one type only, and several names only where what it signs begins with
+            the name, as a checkpoint does with its origin.
     """
 
     def __init__(self, name: str, algorithm: Algorithm, seed: bytes) -> None:

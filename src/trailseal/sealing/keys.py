@@ -6,7 +6,6 @@ keys sign, so that an auditor who knows either the old or the new one can check 
 
 from __future__ import annotations
 
-import os
 import secrets
 import stat
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from trailseal.errors import SettingsError, UsageError
 from trailseal.merkle.errors import InvalidNote
 from trailseal.merkle.notes import Algorithm, VerifierKey
 from trailseal.merkle.signing import SEED_SIZE, SeedSigner
+from trailseal.sealing.small_files import write_whole
 
 _LABEL: Final = "trailseal-seal-keys/1"
 
@@ -131,21 +131,8 @@ class KeyFile:
 
     def _write(self, ring: KeyRing, *, create: bool = False) -> None:
         lines = [_LABEL, *(f"{key.state} {key.made} {(key.secret or key.public_key).hex()}" for key in ring.keys)]
-        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         with _translated(self.path):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write("\n".join([*lines, ""]))
-                    file.flush()
-                    os.fsync(file.fileno())
-                if create:
-                    os.link(temporary, self.path)
-                else:
-                    temporary.replace(self.path)
-                _sync_folder(self.path.absolute().parent)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_whole(self.path, "\n".join([*lines, ""]).encode(), create=create)
 
 
 def _fresh(now: str) -> SealKey:
@@ -154,7 +141,7 @@ def _fresh(now: str) -> SealKey:
 
 
 def _parse(path: Path, text: str) -> KeyRing:
-    label, *lines = text.splitlines()
+    label, *lines = text.splitlines() or [""]
     keys = tuple(_key(path, line) for line in lines)
     if label != _LABEL or not any(key.secret for key in keys):
         raise SettingsError(f"{path} is not a file of seal keys, or none of its keys signs.")
@@ -172,14 +159,6 @@ def _key(path: Path, line: str) -> SealKey:
     except (ValueError, InvalidNote):
         pass
     raise SettingsError(f"The key file {path} has a line that is no key; restore the file from its copy.")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -1,0 +1,103 @@
+"""`trailseal witness`: cosign another site's checkpoints, from another machine or another company."""
+
+from __future__ import annotations
+
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trailseal.cli.output import notice
+from trailseal.errors import UsageError
+from trailseal.merkle.witness import MAX_REQUEST_SIZE
+from trailseal.model.timestamps import format_rfc3339
+from trailseal.sealing.witness_folder import Reply, WitnessFolder
+from trailseal.telemetry import logger, set_up_logging
+
+witness = typer.Typer(
+    help="Cosign checkpoints of logs that belong to somebody else (C2SP tlog-witness).", no_args_is_help=True
+)
+_PATIENCE_S = 10
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The witness's own folder.")]
+
+
+@witness.command("init")
+def init(
+    folder: Folder,
+    name: Annotated[str, typer.Option("--name", help="The witness's name, for example witness.example/w1.")],
+) -> None:
+    """Make a witness and print the key that its cosignatures are checked with."""
+    typer.echo(WitnessFolder.make(folder, name, format_rfc3339(time.time_ns() // 1_000)).key.vkey())
+
+
+@witness.command("add")
+def add(
+    folder: Folder,
+    vkey: Annotated[str, typer.Argument(metavar="VKEY", help="The log's key, of `trailseal keys show`.")],
+) -> None:
+    """Watch a log from now on, or accept one more key of it; a running witness sees it at once."""
+    notice(f"{WitnessFolder(folder).watch(vkey).name} is watched.")
+
+
+@witness.command("show")
+def show(folder: Folder) -> None:
+    """Print the witness's key, and every log with the size last cosigned."""
+    found = WitnessFolder(folder)
+    typer.echo(found.key.vkey())
+    for origin in sorted(found.logs()):
+        typer.echo(f"{found.head(origin).size} {origin}")
+
+
+@witness.command("serve")
+def serve(
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
+) -> None:
+    """Answer `POST /add-checkpoint` until Ctrl-C. Put TLS in front of it where others can listen."""
+    set_up_logging()
+    try:
+        server = witness_server(WitnessFolder(folder), host, port)
+    except OSError as error:
+        raise UsageError(f"Cannot listen on {host}:{port} ({error.strerror}): choose another --port.") from error
+    notice(f"The witness listens on http://{host}:{server.server_port}/add-checkpoint. Ctrl-C stops it.")
+    with server:
+        server.serve_forever()
+
+
+def witness_server(folder: WitnessFolder, host: str, port: int) -> ThreadingHTTPServer:
+    """A server on that address, not serving yet; port 0 takes a free one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """One request."""
+
+        timeout = _PATIENCE_S
+        server_version = "trailseal-witness"
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            """Answer ``add-checkpoint``."""
+            length = self.headers.get("Content-Length", "")
+            if self.path != "/add-checkpoint":
+                self._reply(Reply(404, "text/plain", b"the only resource here is POST /add-checkpoint\n"))
+            elif not length.isdecimal() or int(length) > MAX_REQUEST_SIZE:
+                self._reply(Reply(400, "text/plain", b"a request has a Content-Length, and is not that large\n"))
+            else:
+                self._reply(folder.add_checkpoint(self.rfile.read(int(length)), int(time.time())))
+
+        def _reply(self, reply: Reply) -> None:
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.content_type)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(reply.body)
+            self.close_connection = True
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+            """Requests go into our own log."""
+            logger("witness").info("request", line=format % args)
+
+    return ThreadingHTTPServer((host, port), Handler)

@@ -1,0 +1,169 @@
+"""A witness: its keys, the logs it watches and what it last cosigned of each, in a folder of its own.
+
+    witness.key        the secret seed, as the log's own keys are kept
+    name               the witness's name
+    logs               a verifier key a line: the logs that are watched; a line more is seen at the next request
+    heads/<hash>       what was last cosigned of a log: origin, size, root; the name is the origin's SHA-256
+    evidence/<time>    checkpoints that a log signed and that do not continue what was cosigned before
+
+The state is on the disk before a cosignature leaves, so a witness never cosigns two histories, whatever crashes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from trailseal.errors import SettingsError, UsageError
+from trailseal.merkle.checkpoints import Checkpoint
+from trailseal.merkle.errors import InvalidNote
+from trailseal.merkle.notes import Algorithm, VerifierKey, check_key_name, encode_base64
+from trailseal.merkle.signing import SeedSigner
+from trailseal.merkle.witness import SIZE_CONTENT_TYPE, TreeHead, Verdict, cosign, decide
+from trailseal.sealing.keys import KeyFile
+from trailseal.sealing.small_files import write_whole
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What the witness answers: status, media type, body."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class WitnessFolder:
+    """A witness in its folder. Safe to use from many threads and processes.
+
+    Raises:
+        SettingsError: the folder holds no witness.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.Lock()
+        try:
+            name = (path / "name").read_text("utf-8").strip()
+            (seed,) = (key.secret for key in KeyFile(path / "witness.key").ring().keys if key.secret)
+            self._signer = SeedSigner(name, Algorithm.COSIGNATURE_ED25519, seed)
+        except (OSError, ValueError, InvalidNote) as error:
+            raise SettingsError(f"{path} holds no witness; make one with `trailseal witness init`.") from error
+
+    @classmethod
+    def make(cls, path: Path, name: str, now: str) -> Self:
+        """A new witness; one that is there already must have the same name.
+
+        Args:
+            path: the folder; made where it is missing.
+            name: the witness's name, for example ``witness.example/w1``.
+            now: the time, RFC 3339.
+
+        Raises:
+            UsageError: the name cannot be a key's, or another witness lives there.
+            SettingsError: the folder cannot be written.
+        """
+        try:
+            check_key_name(name)
+            (path / "heads").mkdir(mode=0o700, parents=True, exist_ok=True)
+            (path / "evidence").mkdir(mode=0o700, exist_ok=True)
+            if (path / "name").exists() and (path / "name").read_text("utf-8").strip() != name:
+                raise UsageError(f"{path} holds a witness of another name.")
+            KeyFile(path / "witness.key").make(now)
+            write_whole(path / "name", f"{name}\n".encode())
+        except InvalidNote as error:
+            raise UsageError(f"{name!r} cannot be a witness's name: {error}.") from error
+        except OSError as error:
+            raise SettingsError(f"The witness folder {path} cannot be made: {error.strerror}.") from error
+        return cls(path)
+
+    @property
+    def key(self) -> VerifierKey:
+        """The public key that cosignatures are checked with."""
+        return self._signer.key
+
+    def logs(self) -> dict[str, list[VerifierKey]]:
+        """The keys of every log that is watched, by origin.
+
+        Raises:
+            SettingsError: a line is no verifier key.
+        """
+        logs: dict[str, list[VerifierKey]] = {}
+        path = self._path / "logs"
+        try:
+            for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+                key = VerifierKey.parse(line)
+                logs.setdefault(key.name, []).append(key)
+        except InvalidNote as error:
+            raise SettingsError(f"{path} has a line that is no verifier key: {error}.") from error
+        return logs
+
+    def watch(self, vkey: str) -> VerifierKey:
+        """Watch a log, or accept one more key of it.
+
+        Raises:
+            UsageError: that is no verifier key of a log.
+        """
+        try:
+            key = VerifierKey.parse(vkey)
+        except InvalidNote as error:
+            raise UsageError(f"That is no log's verifier key: {error}. `trailseal keys show` prints it.") from error
+        with self._locked():
+            keys = dict.fromkeys([*(key.vkey() for keys in self.logs().values() for key in keys), vkey])
+            write_whole(self._path / "logs", "\n".join([*keys, ""]).encode())
+        return key
+
+    def add_checkpoint(self, body: bytes, now_s: int) -> Reply:
+        """Answer a request ``add-checkpoint``.
+
+        Args:
+            body: the request's.
+            now_s: POSIX seconds, for the cosignature.
+        """
+        with self._locked():
+            verdict = decide(body, self.logs(), self.head)
+            if verdict.status is HTTPStatus.OK and verdict.origin is not None and verdict.state is not None:
+                self._keep(verdict.origin, verdict.state)
+                return Reply(verdict.status, _TEXT, cosign(verdict, [self._signer], now_s).encode())
+            if verdict.status is HTTPStatus.UNPROCESSABLE_ENTITY:
+                self._keep_evidence(verdict, now_s)
+        if verdict.status is HTTPStatus.CONFLICT:
+            return Reply(verdict.status, SIZE_CONTENT_TYPE, b"%d\n" % (verdict.known_size or 0))
+        return Reply(verdict.status, _TEXT, f"{verdict.reason}\n".encode())
+
+    def head(self, origin: str) -> TreeHead:
+        """What was last cosigned of a log."""
+        path = self._head_path(origin)
+        if not path.exists():
+            return TreeHead()
+        try:
+            kept = Checkpoint.parse(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, InvalidNote) as error:
+            raise SettingsError(f"The witness's state {path} is damaged; restore it from its copy.") from error
+        return TreeHead(kept.size, kept.root)
+
+    def _keep(self, origin: str, head: TreeHead) -> None:
+        write_whole(self._head_path(origin), f"{origin}\n{head.size}\n{encode_base64(head.root)}\n".encode())
+
+    def _keep_evidence(self, verdict: Verdict, now_s: int) -> None:
+        if verdict.note is not None:
+            note = verdict.note.to_bytes()
+            write_whole(self._path / "evidence" / f"{now_s}-{sha256(note).hexdigest()[:16]}", note)
+
+    def _head_path(self, origin: str) -> Path:
+        return self._path / "heads" / sha256(origin.encode()).hexdigest()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._threads, (self._path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
