@@ -20,9 +20,9 @@ REFRESH_S = 0.2
 
 
 @contextmanager
-def opened(data: Path, role: Role = "up") -> Iterator[Engines]:
-    """The engines of a data folder."""
-    engines = open_engines(Settings(data=data, refresh_interval=REFRESH_S), role)
+def opened(data: Path, role: Role = "up", index: str = "") -> Iterator[Engines]:
+    """The engines of a data folder, the index elsewhere where a URL says so."""
+    engines = open_engines(Settings(data=data, refresh_interval=REFRESH_S, index=index), role)
     try:
         yield engines
     finally:

@@ -122,6 +122,7 @@ def test_a_full_disk_is_said_corrupts_nothing_and_is_over_when_there_is_room(sma
     with opened(small_disk / "data") as engines, running(consumer_of(engines, retry_most_s=0.5)) as consumer:
         until(lambda: consumer.state.snapshot.phase == "running")
         refused = 0
+        reasons: set[str] = set()
         sentences: set[str] = set()
         for n in range(400):
             if n == 50:
@@ -135,6 +136,7 @@ def test_a_full_disk_is_said_corrupts_nothing_and_is_over_when_there_is_room(sma
                 if refused == 20:
                     ballast.unlink()
         assert refused >= 20
+        assert all("full" in reason or "room" in reason for reason in reasons), reasons
         assert all("disk" in sentence or "full" in sentence for sentence in sentences)
         until(lambda: caught_up(engines.log, engines.ledger) and consumer.state.snapshot.phase == "running")
         engines.log.append([record("after")])

@@ -12,7 +12,6 @@ from trailseal.model.query import Query
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
-from trailseal.telemetry import logger
 
 _END = 2**62
 
@@ -42,8 +41,7 @@ def open_partitions(
     if rebuild is not None:
         why = _difference(index, ledger, heads) if index.is_complete() else "the index is not complete"
         if why is not None:
-            logger("event_consumer").warning("rebuilding", why=why)
-            heads = rebuild.run(heads)
+            heads = rebuild.run(heads, why)
     if sinks.seals is not None:
         for head in heads:
             sinks.seals.open(head, log.origin)

@@ -44,29 +44,38 @@ class Rebuild:
         self._log, self._index, self._ledger = log, sinks.index, sinks.ledger
         self._state, self._cancelled = state, cancelled
         self._origin = ""
+        self._said = False
         self._done = 0
         self._total = 0
         self._unflushed = 0
 
-    def run(self, heads: Sequence[Head]) -> list[Head]:
+    def run(self, heads: Sequence[Head], why: str) -> list[Head]:
         """Put back everything below the heads; the heads to go on from.
 
         An interrupted rebuild starts over: what it left behind is not worth the risk of trusting it.
+
+        Args:
+            heads: of all partitions of the log.
+            why: what is wrong with the index, for the log of the first attempt.
 
         Raises:
             Unavailable: an engine does not answer, or the rebuild was cancelled; run again.
             PipelineFault: the index holds what the books do not allow, or refuses what it once held.
         """
         self._origin = self._log.origin
+        self._done = 0
         self._total = sum(head.taken_in for head in heads)
         self._tell()
         self._index.begin_rebuild()
-        logger("event_consumer").info("rebuild_begins", records=self._total)
+        if self._total and not self._said:
+            self._said = True
+            logger("event_consumer").warning("rebuild_begins", why=why, records=self._total)
         heads = [self._partition(head) for head in heads]
         self._index.flush()
         self._index.mark_complete()
         self._index.refresh()
-        logger("event_consumer").info("rebuild_ends", records=self._done)
+        if self._total:
+            logger("event_consumer").info("rebuild_ends", records=self._done)
         self._state.update(phase="running", detail=None)
         return heads
 
