@@ -44,7 +44,6 @@ class Rebuild:
         self._log, self._index, self._ledger = log, sinks.index, sinks.ledger
         self._state, self._cancelled = state, cancelled
         self._origin = ""
-        self._said = False
         self._done = 0
         self._total = 0
         self._unflushed = 0
@@ -56,7 +55,7 @@ class Rebuild:
 
         Args:
             heads: of all partitions of the log.
-            why: what is wrong with the index, for the log of the first attempt.
+            why: what is wrong with the index, for our log.
 
         Raises:
             Unavailable: an engine does not answer, or the rebuild was cancelled; run again.
@@ -67,8 +66,7 @@ class Rebuild:
         self._total = sum(head.taken_in for head in heads)
         self._tell()
         self._index.begin_rebuild()
-        if self._total and not self._said:
-            self._said = True
+        if self._total:
             logger("event_consumer").warning("rebuild_begins", why=why, records=self._total)
         heads = [self._partition(head) for head in heads]
         self._index.flush()
