@@ -5,7 +5,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 # The environment that ships has no pip; the image's own pip fills it, from hashed versions only.
 RUN python -m venv --without-pip /opt/trailseal
 COPY requirements-cluster.lock ./
-RUN pip --python /opt/trailseal/bin/python install --require-hashes --only-binary :all: -r requirements-cluster.lock
+RUN pip --python /opt/trailseal/bin/python install --no-deps --require-hashes --only-binary :all: -r requirements-cluster.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN pip --python /opt/trailseal/bin/python install --no-deps --no-build-isolation .
