@@ -55,7 +55,10 @@ def decode_record(record: Record, origin: str) -> Decoded:
 
 
 def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_words: bool = True) -> Decoded:
-    """Decode a record whose missing id is known or made otherwise; see `decode_record`."""
+    """Decode a record whose missing id is known or made otherwise; see `decode_record`.
+
+    Without words it is not judged either: for a record that was decoded before, or will be.
+    """
     if record.value is None:
         raise refuse("null-value", "the record has no value: only records with an event in them are taken")
     names = _names(record)
@@ -65,6 +68,7 @@ def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_wor
         tenant=names.get(HEADER_TENANT),
         id=names.get(HEADER_ID),
         with_words=with_words,
+        judged=not with_words,
     )
     name = names.get(HEADER_FORMAT)
     if name is None:

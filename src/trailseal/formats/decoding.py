@@ -21,7 +21,9 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
         derived_id: the id, or a function that makes it, for an event that brings none.
         tenant: from the header ``trailseal-tenant``, or None.
         id: from the header ``trailseal-id``, or None.
-        with_words: False where only the event is asked for, of a record that was decoded before.
+        with_words: False where only the event is asked for.
+        judged: True of a record that was judged before, or will be: what the fast decoder lets pass (a key given
+            twice, NUL) is not looked for.
     """
 
     received_us: int
@@ -29,6 +31,7 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
     tenant: str | None = None
     id: str | None = None
     with_words: bool = True
+    judged: bool = False
 
     def missing_id(self) -> str:
         """The id of an event that brings none."""

@@ -58,11 +58,13 @@ def decode(value: bytes, context: DecodeContext) -> Decoded:
     problem = check_event(event, context.received_us)
     if problem is not None:
         raise InvalidEvent(problem)
-    if not context.with_words:
+    if context.judged:
         return Decoded(event, (), NAME)
     text, keys = _texts(wire)
     if _looks_odd(value, keys, wire.timestamp.count(":") + text.count(":")):
         _check_oddities(value)
+    if not context.with_words:
+        return Decoded(event, (), NAME)
     if context.id is not None or context.tenant is not None or wire.id is None:
         text = f"{text}\n{event.id}\n{event.tenant_id}"
     if event.context.source_ip is not None:
