@@ -157,6 +157,8 @@ def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
         _make_folder(settings.data)
     clock = SystemClock()
     ledger = SqliteLedger(Path(urlsplit(chosen.ledger).path), read_only=read_only)
+    if read_only:
+        ledger.logs()  # says that nothing was ever written here, before the index says that it is not complete
 
     def number(origin: str) -> int:
         known = ledger.log_number(origin) if read_only else ledger.register_log(origin)

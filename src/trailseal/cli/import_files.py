@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from trailseal.bootstrap import open_engines
 from trailseal.cli.options import Config, Data, settings_from
-from trailseal.cli.output import Form, as_table, console, error_console, notice, write_ndjson
+from trailseal.cli.output import Form, as_table, console, notice, progress_bar, write_ndjson
 from trailseal.cli.pipeline import make_consumer
 from trailseal.event_consumer.import_results import ImportResult
 from trailseal.event_consumer.import_sources import Source, find_sources
@@ -85,7 +85,7 @@ def _shown(sources: list[Source]) -> Iterator[Callable[[ImportProgress], None]]:
         TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,.0f}/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=error_console(), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("Reading", total=total, records=0, rate=0.0)
 
         def show(progress: ImportProgress) -> None:

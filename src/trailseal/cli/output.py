@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
 
@@ -33,6 +34,12 @@ def console() -> Console:
 def error_console() -> Console:
     """A console on standard error: progress and notices, out of the way of piped rows."""
     return Console(stderr=True, highlight=False)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A bar on standard error while somebody watches; gone at the end, nothing at all where nobody does."""
+    watched = error_console()
+    return Progress(*columns, console=watched, transient=True, disable=not watched.is_terminal)
 
 
 def notice(text: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from trailseal.bootstrap import open_engines
 from trailseal.cli.options import Config, Data, settings_from
-from trailseal.cli.output import Form, as_table, draw_table, error_console, notice, write_ndjson
+from trailseal.cli.output import Form, as_table, draw_table, notice, progress_bar, write_ndjson
 from trailseal.event_consumer.books import Reconciliation
 
 _COLUMNS = (
@@ -40,13 +40,8 @@ def reconcile(
 
     engines = open_engines(settings_from(config, data=data), "read")
     try:
-        with Progress(
-            TextColumn("Checking offsets"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=error_console(),
-            transient=True,
+        with progress_bar(
+            TextColumn("Checking offsets"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         ) as progress:
             task = progress.add_task("", total=None)
             result = compare(

@@ -50,7 +50,7 @@ def search(
         str | None, typer.Option(help="From then on: RFC 3339, a date, or -24h.", rich_help_panel=_FILTERS)
     ] = None,
     time_to: Annotated[str | None, typer.Option(help="Before then.", rich_help_panel=_FILTERS)] = None,
-    order: Annotated[str, typer.Option(help="desc = newest first, or asc.")] = "desc",
+    order: Annotated[str | None, typer.Option(help="desc = newest first (the default), or asc.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many events at most.")] = 100,
     everything: Annotated[bool, typer.Option("--all", help="All of them, page by page.")] = False,
     record: Annotated[bool, typer.Option("--record", help="With the original record.")] = False,

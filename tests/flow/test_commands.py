@@ -1,0 +1,141 @@
+"""The commands as a person calls them: what they print, where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flow.running import PATIENCE_S
+from flow.test_http_up import environment
+
+COMMAND = [sys.executable, "-c", "from trailseal.cli import main; main()"]
+BROKEN = b'{"id":"e9","timestamp":"2026-03-04T05:06:07","actor":"alice","action":"x.y"}'
+
+
+def line(number: int) -> bytes:
+    actor = ("alice", "bob")[number % 2]
+    body = {"id": f"e{number}", "timestamp": f"2026-03-04T05:06:{number:02}Z", "actor": actor, "action": "x.y"}
+    return json.dumps(body).encode()
+
+
+def trailseal(*words: str, data: Path, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*COMMAND, *words, "--data", str(data)],
+        input=stdin,
+        env=environment() | variables,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+        cwd=data.parent,
+    )
+
+
+def rows(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder into which six good lines and a broken one were imported."""
+    folder = tmp_path / "data"
+    lines = [line(number) for number in range(6)]
+    done = trailseal("import", "-", data=folder, stdin=b"\n".join([*lines[:3], BROKEN, *lines[3:]]))
+    (summary,) = rows(done)
+    assert done.returncode == 1, "something could not be taken in"
+    assert (summary["read"], summary["new"], summary["dead_letters"]) == (7, 6, 1)
+    (problem,) = summary["problems"]
+    assert (problem["source"], problem["line"], problem["code"]) == ("-", 4, "invalid-timestamp")
+    assert done.stderr == b"", "no progress bar where nobody watches"
+    return folder
+
+
+def test_an_import_run_again_finds_itself(data: Path) -> None:
+    (summary,) = rows(trailseal("import", "-", data=data, stdin=b"\n".join(line(number) for number in range(6))))
+    assert (summary["new"], summary["already_there"]) == (0, 6)
+
+
+def test_a_search_in_a_pipe_writes_a_line_per_event_newest_first(data: Path) -> None:
+    done = trailseal("search", "--actor", "alice", data=data)
+    assert [row["id"] for row in rows(done)] == ["e4", "e2", "e0"]
+    assert [row["id"] for row in rows(trailseal("search", "actor!=alice", "order=asc", data=data))] == [
+        "e1",
+        "e3",
+        "e5",
+    ]
+
+
+def test_a_search_says_that_there_is_more(data: Path) -> None:
+    done = trailseal("search", "--limit", "2", data=data)
+    assert (len(rows(done)), b"There are more" in done.stderr) == (2, True)
+    everything = trailseal("search", "--all", data=data)
+    assert (len(rows(everything)), everything.stderr) == (6, b"")
+
+
+def test_a_table_is_drawn_where_it_is_asked_for(data: Path) -> None:
+    text = trailseal("search", "id=e0", "--form", "table", data=data, COLUMNS="200").stdout.decode()
+    header, row = text.splitlines()
+    assert header.split() == ["time", "tenant", "actor", "action", "resource", "outcome", "source"]
+    assert row.split() == ["2026-03-04T05:06:00Z", "default", "alice", "x.y", "success"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("search", "actr=alice"), "Did you mean actor?"),
+        (("search", "alice"), "write NAME=VALUE"),
+        (("search", "--time-from", "yesterday"), "time_from"),
+        (("dead-letters", "show", "1-0-3"), "LOG/PARTITION/OFFSET"),
+        (("dead-letters", "show", "1/0/0"), "1/0/0"),
+        (("import", "nowhere.ndjson"), "nowhere.ndjson"),
+    ],
+)
+def test_what_cannot_work_ends_with_one_line_that_says_what_to_do(
+    data: Path, words: tuple[str, ...], told: str
+) -> None:
+    done = trailseal(*words, data=data)
+    (said,) = done.stderr.decode().splitlines()
+    assert told in said
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("words", [("search",), ("reconcile",), ("dead-letters", "list")])
+def test_a_folder_without_anything_in_it_is_said_to_be_one(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = trailseal(*words, data=tmp_path / "nothing")
+    (said,) = done.stderr.decode().splitlines()
+    assert f"{tmp_path}/nothing" in said
+    assert "trailseal up" in said
+    assert (done.returncode, (tmp_path / "nothing").exists()) == (3, False)
+
+
+def test_a_dead_letter_is_listed_shown_byte_for_byte_and_judged_again(data: Path) -> None:
+    (letter,) = rows(trailseal("dead-letters", "list", data=data))
+    assert (letter["position"], letter["code"], letter["field"]) == ("1/0/3", "invalid-timestamp", "timestamp")
+    assert trailseal("dead-letters", "show", "1/0/3", "--raw", data=data).stdout == BROKEN
+    shown = trailseal("dead-letters", "show", "1/0/3", data=data, COLUMNS="200").stdout.decode()
+    assert "invalid-timestamp" in shown
+    assert trailseal("dead-letters", "replay", "1/0/3", data=data).returncode == 0
+    assert rows(trailseal("dead-letters", "list", data=data))[0]["replayed_to"] == "1/0/7"
+    assert rows(trailseal("dead-letters", "list", "--open", data=data)) == []
+
+
+def test_the_books_balance_and_a_lost_document_is_named(data: Path) -> None:
+    done = trailseal("reconcile", data=data)
+    (books,) = rows(done)
+    assert done.returncode == 0
+    assert (books["taken_in"], books["indexed"], books["dead_letters"], books["pending"]) == (7, 6, 1, 0)
+
+
+def test_a_setting_is_shown_with_its_source_and_without_its_password(data: Path) -> None:
+    done = trailseal("settings", "--form", "ndjson", data=data, TRAILSEAL_CACHE="redis://u:canary@127.0.0.1:1/0")
+    shown = {row["name"]: row for row in rows(done)}
+    assert (shown["cache"]["source"], shown["data"]["source"], shown["port"]["source"]) == (
+        "environment",
+        "flag",
+        "default",
+    )
+    assert b"canary" not in done.stdout + done.stderr
