@@ -1,1 +1,0 @@
-"""The SDK that applications use to send events."""
