@@ -246,6 +246,15 @@ class IndexContract:
             assert [h.key for h in index.search(query, None, 9)] == [e.key for e in answer(query, events)]
             assert [h.key for h in index.search(query, None, 2)] == [e.key for e in answer(query, events, None, 2)]
 
+    def test_a_value_over_the_limit_is_found_whole_but_by_no_prefix(
+        self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]
+    ) -> None:
+        events = [known(0, resource=Resource("7", "doc")), known(1, resource=Resource(LONG, "doc"))]
+        put(events)
+        for match, found in ((Prefix("doc/"), events[:1]), (Exact("doc/" + LONG), events[1:])):
+            query = Query(conditions=(Condition(Field.RESOURCE, (match,)),))
+            assert [hit.key for hit in index.search(query, None, 9)] == [each.key for each in found]
+
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def test_any_question_is_answered_as_the_plain_oracle_answers_it(

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from trailseal.model.event import Event
+from trailseal.model.limits import MAX_FILTERABLE_BYTES
 from trailseal.model.projection import Entry, SortKey
 from trailseal.model.query import Condition, Exact, Field, Match, Network, Prefix, Query
 
@@ -95,8 +96,13 @@ def _is(match: Match, value: Any) -> bool:
     if isinstance(match, Exact):
         return match.text == value if isinstance(value, str) else _same_scalar(match.text, value)
     if isinstance(match, Prefix):
-        return isinstance(value, str) and value.startswith(match.text)
+        return isinstance(value, str) and value.startswith(match.text) and _has_prefixes(value)
     return True
+
+
+def _has_prefixes(value: str) -> bool:
+    """Values over the limit are kept, but found whole or not at all."""
+    return len(value.encode()) <= MAX_FILTERABLE_BYTES
 
 
 def _number(text: str) -> tuple[int, int]:
