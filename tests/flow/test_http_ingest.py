@@ -115,10 +115,31 @@ def test_a_single_bad_event_is_a_problem_that_names_field_and_rule(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"  \n ", b"nonsense", b'{"a":', b"[", b"[{},", b"[1,]", b"\xff\xfe", b"[" * 5_000]
+    "body", [b"", b"  \n ", b"nonsense", b'{"a":', b"[", b"[1,]", b"[{]", b"\xff\xfe", b"[" * 5_000]
 )
 def test_what_cannot_be_read_is_a_400(system: HttpSystem, body: bytes) -> None:
     assert system.post(body, status=400)["code"] in {"empty-body", "malformed-json", "invalid-utf8"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "verdicts", "taken"),
+    [
+        (b"[%b,{bad},%b]", ["accepted", "malformed-json", "accepted"], ["a", "b"]),
+        (b"[%b,%b,{\"id\":", ["accepted", "accepted", "malformed-json"], ["a", "b"]),
+        (b"[%b,,%b,]", ["accepted", "malformed-json", "accepted", "malformed-json"], ["a", "b"]),
+        (b"[%b,%b]}", ["accepted", "accepted", "malformed-json"], ["a", "b"]),
+        (b'[%b,{"id":"\xff"},%b]', ["accepted", "invalid-utf8", "accepted"], ["a", "b"]),
+        (b"[%b,[}],%b]", ["accepted", "malformed-json"], ["a"]),
+    ],
+)
+def test_a_broken_array_loses_nothing_that_can_be_read(
+    system: HttpSystem, broken: bytes, verdicts: list[str], taken: list[str]
+) -> None:
+    body = broken % tuple(json.dumps(event(name)).encode() for name in "ab")
+    results = system.post(body)["results"]
+    assert [result["problem"]["code"] if "problem" in result else "accepted" for result in results] == verdicts
+    assert [result["index"] for result in results] == list(range(len(verdicts)))
+    assert [json.loads(record.value or b"")["id"] for record in records(system)] == taken
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from trailseal.api.services import Services
 from trailseal.errors import InvalidEvent, InvalidQuery, NotAllowed, Problem
 from trailseal.formats import FORMATS
 from trailseal.formats.decoding import DecodeContext
+from trailseal.formats.slicing import Slicer
 from trailseal.model.event import DEFAULT_TENANT
 from trailseal.model.identity import uuid7
 from trailseal.model.limits import check_names
@@ -145,7 +146,7 @@ def _lines(body: bytes) -> list[bytes]:
     return values
 
 
-def _slices(body: bytes) -> bytes | list[bytes]:
+def _slices(body: bytes) -> bytes | Sequence[bytes | Problem]:
     """The one value, or the values of an array: cut out of the body, never encoded anew."""
     value = body.removeprefix(_BOM).strip(_SPACE)
     if not value:
@@ -155,8 +156,18 @@ def _slices(body: bytes) -> bytes | list[bytes]:
     try:
         return [bytes(raw) for raw in msgspec.json.decode(value, type=list[msgspec.Raw])]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        detail = f"The array is no valid JSON, so nothing of it was taken: {error}."
+        parts = [part.problem or part.value for part in Slicer((value,))]
+        if any(_is_object(part) for part in parts):
+            return parts
+        detail = f"No element of the array can be read, so nothing of it was taken: {error}."
         raise Refusal(400, "malformed-json", detail) from error
+
+
+def _is_object(part: bytes | Problem) -> bool:
+    try:
+        return isinstance(part, bytes) and part[:1] == b"{" and bool(msgspec.json.decode(part, type=msgspec.Raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _take_one(services: Services, door: _Door, value: bytes) -> Response:
@@ -168,12 +179,13 @@ def _take_one(services: Services, door: _Door, value: bytes) -> Response:
     return problem_response(status, problem.code, problem.detail, errors=(problem,))
 
 
-def _take(services: Services, door: _Door, values: Sequence[bytes]) -> IngestAnswer:
+def _take(services: Services, door: _Door, values: Sequence[bytes | Problem]) -> IngestAnswer:
     salts = os.urandom(SALT_BYTES * len(values))
     records: list[NewRecord] = []
     judged: list[str | Problem] = []
     for index, value in enumerate(values):
-        verdict = _judge(value, door, salts[index * SALT_BYTES : (index + 1) * SALT_BYTES])
+        salt = salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
+        verdict = value if isinstance(value, Problem) else _judge(value, door, salt)
         if isinstance(verdict, Problem):
             judged.append(verdict)
             EVENTS_REJECTED.labels(code=verdict.code).inc()
