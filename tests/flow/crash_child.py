@@ -76,7 +76,7 @@ def run(task: dict[str, Any]) -> None:
 
 def import_files(engines: Engines, folder: str) -> None:
     importer = Importer(engines.log, engines.ledger, consumer_of(engines, **SMALL), engines.clock)
-    importer.run(find_sources([folder], BytesIO()))
+    importer.run(find_sources([folder], BytesIO()).sources)
 
 
 def write(engines: Engines, acknowledged: Path) -> None:

@@ -60,7 +60,7 @@ def import_into(
         format_name=format_name,
         progress=None if told is None else told.append,
     )
-    return importer.run(find_sources([str(path) for path in paths], BytesIO(stdin)))
+    return importer.run(find_sources([str(path) for path in paths], BytesIO(stdin)).sources)
 
 
 def assert_balanced(engines: Engines) -> None:

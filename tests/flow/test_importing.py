@@ -175,6 +175,21 @@ def test_what_cannot_work_is_refused_before_anything_is_read(
     assert engines.log.bounds(0).next == 0
 
 
+def test_a_folder_is_looked_through_for_records_only(tmp_path: Path) -> None:
+    names = ["a.json", "b.NDJSON.gz", "c.log.2", "d.jsonl", "LICENSE", "e.json.md", "picture.png", "f.tar.gz"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    found = find_sources([str(tmp_path), str(tmp_path / "LICENSE")], BytesIO())
+    assert [Path(source.name).name for source in found.sources] == [
+        "a.json",
+        "b.NDJSON.gz",
+        "c.log.2",
+        "d.jsonl",
+        "LICENSE",
+    ]
+    assert {path.name for path in found.passed_over} == {"LICENSE", "e.json.md", "picture.png", "f.tar.gz"}
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no files"):
         find_sources([str(tmp_path)], BytesIO())

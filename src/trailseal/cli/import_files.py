@@ -20,6 +20,7 @@ from trailseal.event_consumer.importing import Importer, ImportProgress
 from trailseal.telemetry import set_up_logging
 
 _SHOWN_PROBLEMS = 20
+_NAMED = 5
 _LINES = (
     ("new", "indexed now"),
     ("already_there", "imported before, nothing added"),
@@ -47,14 +48,15 @@ def import_files(
     """Import NDJSON, JSON arrays, CloudTrail files, gzipped or not.
 
     Works beside a running `trailseal up` and without one. Interrupted and run again, nothing is lost or doubled.
-    Exit status 1 if anything could not be taken in; it is named with file and line.
+    Exit status 1 if anything could not be taken in; it is named with file and line. In folders, files are taken
+    whose names end in .json, .ndjson, .jsonl or .log, with .gz or without.
     """
     settings = settings_from(config, data=data)
     set_up_logging("error", settings.log_format)
-    sources = find_sources(paths, sys.stdin.buffer)
+    found = find_sources(paths, sys.stdin.buffer)
     engines = open_engines(settings, "import")
     try:
-        with _shown(sources) as progress:
+        with _shown(found.sources) as progress:
             importer = Importer(
                 engines.log,
                 engines.ledger,
@@ -64,10 +66,14 @@ def import_files(
                 format_name=format_name,
                 progress=progress,
             )
-            result = importer.run(sources)
+            result = importer.run(found.sources)
     finally:
         engines.close()
     _write(result, form)
+    if found.passed_over:
+        names = ", ".join(str(path) for path in found.passed_over[:_NAMED])
+        more = ", ..." if len(found.passed_over) > _NAMED else ""
+        notice(f"Passed over, not named like records: {names}{more}. A file named by itself is always taken.")
     if result.dead_letters or result.unreadable:
         raise typer.Exit(1)
 

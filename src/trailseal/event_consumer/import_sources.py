@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from trailseal.errors import UsageError
 
 STANDARD_INPUT = "-"
 CHUNK_BYTES = 256 << 10
+RECORD_FILES = re.compile(r".+\.(json|ndjson|jsonl|log(\.\d+)?)(\.gz)?", re.ASCII | re.IGNORECASE)
+"""What files are called that a folder is looked through for."""
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 """zlib's code for "a gzip header and a 32 KiB window" (zlib manual, inflateInit2)."""
@@ -32,39 +35,62 @@ class Source:
     open: Callable[[], BinaryIO]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the paths of an import lead to.
+
+    Attributes:
+        sources: the inputs, in order.
+        passed_over: files of folders whose names are not those of records (a licence, a picture), in order.
+    """
+
+    sources: list[Source]
+    passed_over: list[Path]
+
+
 class BrokenSource(Exception):
     """The input cannot be read on: its compression is broken or it ends too early."""
 
 
-def find_sources(paths: Sequence[str], standard_input: BinaryIO) -> list[Source]:
+def find_sources(paths: Sequence[str], standard_input: BinaryIO) -> Found:
     """Every input the paths name, folders looked through in order of path; hidden files are left out.
+
+    A file named by itself is taken whatever it is called; in a folder, only names like `RECORD_FILES`.
 
     Args:
         paths: files, folders, or ``-``.
         standard_input: what ``-`` stands for.
 
     Raises:
-        UsageError: a path does not exist or a folder holds no file.
+        UsageError: a path does not exist or a folder holds nothing to import.
     """
-    found: list[Source] = []
+    found = Found([], [])
     for name in paths:
-        if name == STANDARD_INPUT:
-            found.append(Source(name, None, lambda: standard_input))
-            continue
         path = Path(name)
-        if path.is_dir():
-            inside = [_file(file) for file in sorted(path.rglob("*")) if _wanted(file, path)]
-            if not inside:
-                raise UsageError(f"The folder {name} holds no files to import.")
-            found += inside
+        if name == STANDARD_INPUT:
+            found.sources.append(Source(name, None, lambda: standard_input))
+        elif path.is_dir():
+            _look_through(path, found)
         elif path.exists():
-            found.append(_file(path))
+            found.sources.append(_file(path))
         else:
             raise UsageError(f"There is no file {name}; check the path, or use - for standard input.")
     return found
 
 
-def _wanted(file: Path, folder: Path) -> bool:
+def _look_through(folder: Path, found: Found) -> None:
+    files = [file for file in sorted(folder.rglob("*")) if _visible(file, folder)]
+    wanted = [file for file in files if RECORD_FILES.fullmatch(file.name)]
+    if not wanted:
+        raise UsageError(
+            f"The folder {folder} holds no files to import: their names end in .json, .ndjson, .jsonl or .log, with"
+            " .gz or without. A file named by itself is taken whatever it is called."
+        )
+    found.sources.extend(_file(file) for file in wanted)
+    found.passed_over.extend(file for file in files if not RECORD_FILES.fullmatch(file.name))
+
+
+def _visible(file: Path, folder: Path) -> bool:
     return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 

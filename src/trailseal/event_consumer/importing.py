@@ -5,7 +5,7 @@
 
     consumer = Consumer(engines.log, engines.index, engines.ledger, engines.cache, engines.clock)
     importer = Importer(engines.log, engines.ledger, consumer, engines.clock, tenant="acme", progress=show)
-    result = importer.run(find_sources(["logs/", "-"], sys.stdin.buffer))
+    result = importer.run(find_sources(["logs/", "-"], sys.stdin.buffer).sources)
 
 Every record carries an id of its own or gets one from its place in the input, so an import that was interrupted is
 simply run again: what is there already becomes ``already_there``.
