@@ -145,6 +145,34 @@ def test_a_full_disk_is_said_corrupts_nothing_and_is_over_when_there_is_room(sma
         assert set(acknowledged) <= set(offsets(engines))
 
 
+def test_a_full_disk_under_the_index_alone_stops_no_event_and_no_answer(small_disk: Path, tmp_path: Path) -> None:
+    ballast, elsewhere = small_disk / "ballast", small_disk / "index"
+    elsewhere.mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "index").symlink_to(elsewhere)
+    with opened(tmp_path / "data") as engines, running(consumer_of(engines, retry_most_s=0.5)) as consumer:
+        engines.log.append([record(f"before-{n}") for n in range(10)])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        _fill(ballast)
+        accepted = 10
+
+        def in_trouble() -> bool:
+            nonlocal accepted
+            engines.log.append([record(f"e{accepted}", metadata={"pad": os.urandom(20_000).hex()})])
+            accepted += 1
+            return consumer.state.snapshot.phase == "retrying"
+
+        until(in_trouble, "trouble with the index")
+        said = (consumer.state.snapshot.detail or "").lower()
+        assert "index" in said
+        assert "room" in said or "full" in said
+        assert len(engines.index.search(Query(), None, 10)) == 10
+        ballast.unlink()
+        until(lambda: caught_up(engines.log, engines.ledger) and consumer.state.snapshot.phase == "running")
+        _assert_as_the_log_says(engines)
+        assert offsets(engines) == list(range(accepted))
+
+
 def _fill(file: Path) -> None:
     """Take all the room there is."""
     with file.open("wb", buffering=0) as ballast:

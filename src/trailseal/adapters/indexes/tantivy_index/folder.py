@@ -145,12 +145,16 @@ class IndexFolder:
             _sync(self.path)
 
     def _clear(self) -> None:
-        """Remove the marker first, so that a crash half-way never leaves a marked, broken folder."""
+        """Remove the marker first, so that a crash half-way never leaves a marked, broken folder.
+
+        The folder itself stays: it may be a link to another disk, or a disk of its own.
+        """
         with suppress(FileNotFoundError):
             (self.path / _MARKER).unlink()
             _sync(self.path)
         if self.path.exists():
-            shutil.rmtree(self.path)
+            for child in self.path.iterdir():
+                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
 
 
 def _sync(folder: Path) -> None:
