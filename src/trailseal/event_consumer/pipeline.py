@@ -26,7 +26,7 @@ from trailseal.ports.clock import Clock
 from trailseal.telemetry import RETRIES
 
 _GRACE_S = 0.25
-_WAITING_BATCHES = 2
+_WAITING_BATCHES = 4
 _REST = 0.2
 """Share of the flush interval between two flushes that only a quiet log asks for."""
 

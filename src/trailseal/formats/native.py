@@ -109,25 +109,28 @@ def _context(context: Context) -> Context:
 
 
 def _texts(wire: NativeEvent) -> tuple[str, int]:
-    """The texts that words come from, by line, and how many keys the event has beside explicit nulls."""
-    texts = [wire.action]
-    keys = 3 + (wire.schema_version is not None)
-    for text in (wire.id, wire.tenant_id, wire.outcome, wire.reason):
-        if text is not None:
-            keys += 1
-            texts.append(text)
-    if isinstance(wire.actor, str):
-        texts.append(wire.actor)
+    """The texts that words come from, by line, and how many keys the event has beside explicit nulls.
+
+    Every named text has its key; a container has one more, and so have the time and the version.
+    """
+    named = [wire.action, wire.id, wire.tenant_id, wire.outcome, wire.reason]
+    keys = 1 + (wire.schema_version is not None)
+    actor, resource, context = wire.actor, wire.resource, wire.context
+    if isinstance(actor, str):
+        named.append(actor)
     else:
-        keys += _struct_texts(wire.actor, texts)
-    if wire.resource is not None:
         keys += 1
-        if isinstance(wire.resource, str):
-            texts.append(wire.resource)
-        else:
-            keys += _struct_texts(wire.resource, texts)
-    if wire.context is not None:
-        keys += 1 + _struct_texts(wire.context, texts)
+        named += (actor.id, actor.type, actor.name)
+    if isinstance(resource, Resource):
+        keys += 1
+        named += (resource.id, resource.type, resource.name)
+    else:
+        named.append(resource)
+    if context is not None:
+        keys += 1
+        named += msgspec.structs.astuple(context)
+    texts = [text for text in named if text is not None]
+    keys += len(texts)
     if wire.changes is not None:
         keys += 1
         for change in wire.changes:
@@ -137,12 +140,6 @@ def _texts(wire: NativeEvent) -> tuple[str, int]:
     if wire.metadata is not None:
         keys += 1 + _free_texts(wire.metadata, texts)
     return "\n".join(texts), keys
-
-
-def _struct_texts(struct: Actor | Resource | Context, texts: list[str]) -> int:
-    present = [text for text in msgspec.structs.astuple(struct) if text is not None]
-    texts.extend(present)
-    return len(present)
 
 
 def _free_texts(value: Any, texts: list[str]) -> int:
@@ -172,7 +169,9 @@ def _looks_odd(value: bytes, keys: int, text_colons: int) -> bool:
     Every colon of JSON follows a key or stands in a text, so more colons than both mean a dropped key; unless a
     text spells its colon as an escape, which is looked at as well, as is NUL, which can only be an escape.
     """
-    return value.count(b":") != keys + text_colons or b"\\u0000" in value or b"\\u003" in value
+    if value.count(b":") != keys + text_colons:
+        return True
+    return b"\\u00" in value and (b"\\u0000" in value or b"\\u003" in value)
 
 
 class _DuplicateKeyError(ValueError):

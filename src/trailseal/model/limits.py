@@ -36,7 +36,6 @@ MAX_QUERY_WORDS: Final = 64
 """Distinct words of one ``q``."""
 MAX_SAFE_INTEGER: Final = 2**53
 """Integers beyond it lose digits in readers that use doubles (RFC 8259 section 6)."""
-_CHECKED: Final = (dict, list, int)
 MIN_TIMESTAMP_US: Final = 946_684_800_000_000
 """2000-01-01T00:00:00Z."""
 MAX_FUTURE_US: Final = DAY_US
@@ -165,9 +164,9 @@ def _check_value(path: str, value: Any, depth_left: int, keys: list[str]) -> Pro
     kind = type(value)
     if kind is dict:
         keys.extend(value)
-        children = [(f"{path}.{key}", child) for key, child in value.items() if type(child) in _CHECKED]
+        children = [(f"{path}.{key}", child) for key, child in value.items() if not _is_plain(child)]
     elif kind is list:
-        children = [(f"{path}[{n}]", child) for n, child in enumerate(value) if type(child) in _CHECKED]
+        children = [(f"{path}[{n}]", child) for n, child in enumerate(value) if not _is_plain(child)]
     else:
         return _check_integer(path, value) if kind is int else None
     if not depth_left:
@@ -177,6 +176,13 @@ def _check_value(path: str, value: Any, depth_left: int, keys: list[str]) -> Pro
         if problem is not None:
             return problem
     return None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether no rule can be broken by it or below it."""
+    if type(value) is int:
+        return abs(value) <= MAX_SAFE_INTEGER
+    return type(value) is not dict and type(value) is not list
 
 
 def _check_integer(path: str, value: int) -> Problem | None:

@@ -44,7 +44,7 @@ class Projection(msgspec.Struct, frozen=True, gc=False):
         source_ip: canonical text of an address, or None.
         request_id: filter term, or None.
         metadata: encoded terms (`terms.metadata_terms`), sorted, distinct.
-        words: the words that ``q`` finds, sorted, distinct.
+        words: the words that ``q`` finds, distinct.
         content_hash: 32 bytes over value, tenant, id and format (`identity.content_hash`); of a binary CloudEvent
             its attributes count with the value.
         format: the wire format's name.

@@ -17,6 +17,7 @@ _SEPARATOR: Final = "\x1f"
 _SAFE_CHARACTERS: Final = MAX_FILTERABLE_BYTES // 4
 _WHOLE_FLOATS: Final = 2.0**53
 _STRING, _NUMBER, _BOOLEAN, _NULL = "s", "n", "b", "z"
+_NESTED: Final = (dict, list, tuple)
 
 
 def filter_term(text: str) -> str:
@@ -44,6 +45,12 @@ def _path_term(path: str) -> str:
     return filter_term(escaped) + _SEPARATOR
 
 
+@lru_cache(maxsize=4096)
+def _string_start(path: str) -> str:
+    """What the term of every string under the path begins with."""
+    return _path_term(path) + _STRING
+
+
 def _number_text(value: float) -> str:
     """One spelling per number: ``1``, ``1.0`` and ``1e0`` are the same."""
     if abs(value) < _WHOLE_FLOATS and value == int(value):
@@ -53,7 +60,9 @@ def _number_text(value: float) -> str:
 
 def _scalar_term(path: str, value: Any) -> str:
     if type(value) is str:
-        return _path_term(path) + _STRING + filter_term(value)
+        return _string_start(path) + filter_term(value)
+    if type(value) is int:
+        return _path_term(path) + _NUMBER + filter_term(str(value))
     if value is None:
         return _path_term(path) + _NULL + "null"
     if value is True or value is False:
@@ -82,7 +91,7 @@ def metadata_terms(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """
     terms: set[str] = set()
     for key, value in metadata.items():
-        if isinstance(value, dict | list | tuple):
+        if isinstance(value, _NESTED):
             for term in _walk(key, value):
                 terms.add(term)
                 if len(terms) >= MAX_METADATA_TERMS:

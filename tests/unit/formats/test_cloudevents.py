@@ -148,7 +148,7 @@ def binary(value: bytes, **changes: bytes) -> Decoded:
 def test_binary_mode_is_the_same_event() -> None:
     ours = binary(json.dumps(EVENT["data"]).encode())
     assert ours.event == decoded().event
-    assert ours.words == decoded().words
+    assert set(ours.words) == set(decoded().words)
 
 
 def test_binary_data_that_is_no_json_is_flagged() -> None:

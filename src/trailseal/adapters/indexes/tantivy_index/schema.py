@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from itertools import compress
+from typing import Final
 
 import msgspec
 import tantivy
@@ -74,6 +75,30 @@ def block_term(log: int, partition: int, offset: int) -> str:
     return f"{log}/{partition}/{offset // BLOCK}"
 
 
+class _Document(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What tantivy reads: its fields by name. Bytes become Base64, as it wants them."""
+
+    timestamp: int
+    offset: int
+    partition: int
+    identity: int
+    tenant_id: str
+    id: str
+    actor: str
+    action: str
+    outcome: str
+    metadata: tuple[str, ...]
+    words: str
+    bucket: str
+    block: str
+    stored: bytes
+    resource: str | None = None
+    resource_type: str | None = None
+    source_ip: str | None = None
+    request_id: str | None = None
+    has: list[str] = []
+
+
 def document(entry: Entry, number: int) -> str:
     """The entry as tantivy takes it: one JSON object."""
     projection = entry.projection
@@ -81,28 +106,33 @@ def document(entry: Entry, number: int) -> str:
     identity = Identity(
         projection.tenant_id, projection.id, entry.month, entry.document_id, position, projection.content_hash
     )
-    fields: dict[str, Any] = {
-        "timestamp": projection.timestamp_us,
-        "offset": position.offset,
-        "partition": position.log << _PARTITION_BITS | position.partition,
-        "identity": number,
-        "tenant_id": projection.tenant_id,
-        "id": projection.id,
-        "actor": projection.actor,
-        "action": projection.action,
-        "outcome": projection.outcome,
-        "metadata": projection.metadata,
-        "words": " ".join(projection.words),
-        "bucket": bucket_terms(projection.timestamp_us),
-        "block": block_term(position.log, position.partition, position.offset),
-        "stored": b64encode(_encode(identity)).decode("ascii"),
-    }
-    present = {term[: term.find(_PATH_END) + 1] for term in projection.metadata}
-    for name in OPTIONAL:
-        value = getattr(projection, name)
-        if value is not None:
-            fields[name] = value
-            present.add(name)
-    if present:
-        fields["has"] = tuple(present)
-    return _encode_json(fields).decode("utf-8")
+    resource, resource_type = projection.resource, projection.resource_type
+    source_ip, request_id = projection.source_ip, projection.request_id
+    made = _Document(
+        projection.timestamp_us,
+        position.offset,
+        position.log << _PARTITION_BITS | position.partition,
+        number,
+        projection.tenant_id,
+        projection.id,
+        projection.actor,
+        projection.action,
+        projection.outcome,
+        projection.metadata,
+        " ".join(projection.words),
+        bucket_terms(projection.timestamp_us),
+        block_term(position.log, position.partition, position.offset),
+        _encode(identity),
+        resource,
+        resource_type,
+        source_ip,
+        request_id,
+        _present(projection.metadata, (resource, resource_type, request_id, source_ip)),
+    )
+    return _encode_json(made).decode("utf-8")
+
+
+def _present(metadata: Sequence[str], optional: tuple[str | None, ...]) -> list[str]:
+    """The terms of ``has``: every path of the metadata, and the `OPTIONAL` fields that are there."""
+    paths = {term[: term.find(_PATH_END) + 1] for term in metadata}
+    return [*paths, *compress(OPTIONAL, [value is not None for value in optional])]
