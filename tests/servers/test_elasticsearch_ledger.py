@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from conformance.ledger_contract import LedgerContract, fresh_log, row, rows_of
+from conformance.seal_contract import SealContract
 from servers.raw_elasticsearch import RawElasticsearch
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions, options_from_url
 from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger, set_up_ledger
@@ -65,6 +66,16 @@ class TestElasticsearchLedger(LedgerContract):
 
     @pytest.fixture
     def reopened(self, opener: Opener) -> Opener:
+        return opener
+
+
+class TestElasticsearchSeals(SealContract):
+    @pytest.fixture
+    def ledger(self, opener: Opener) -> ElasticsearchLedger:
+        return opener()
+
+    @pytest.fixture
+    def second(self, opener: Opener) -> Opener:
         return opener
 
 
@@ -158,6 +169,10 @@ def test_a_ledger_that_was_never_set_up_is_an_error_and_makes_nothing(
             lambda: ledger.documents(""),
             lambda: ledger.keep([record]),
             lambda: ledger.kept(record.position),
+            lambda: ledger.seals.keep_tiles({b"r" * 32: b"t"}),
+            lambda: ledger.seals.tile(b"r" * 32),
+            lambda: ledger.seals.put_checkpoint(1, 0, 1, b"n"),
+            lambda: ledger.seals.checkpoint(1, 0),
         ):
             with pytest.raises(PipelineFault):
                 call()
@@ -177,6 +192,9 @@ def test_a_ledger_for_reading_refuses_to_write(books: ElasticsearchOptions, ledg
             lambda: reader.put_document("a", b"", None),
             lambda: reader.delete_document("a", "1.1"),
             lambda: reader.keep([]),
+            lambda: reader.seals.keep_tiles({}),
+            lambda: reader.seals.put_checkpoint(head.log, 0, 1, b"n"),
+            lambda: reader.seals.add_signatures(head.log, 0, 1, []),
         ):
             with pytest.raises(UsageError):
                 call()

@@ -72,7 +72,7 @@ class BulkLimits:
 
 
 class BulkWriter:
-    """Sends lines to ``_bulk``. Used by one thread at a time."""
+    """Sends lines to ``_bulk``. Safe to use from many threads, which share its requests in flight."""
 
     def __init__(self, connection: Connection, limits: BulkLimits, *, require_alias: bool) -> None:
         self._connection = connection

@@ -20,11 +20,14 @@ HEADS: Final = "heads"
 OUTCOMES: Final = "outcomes"
 KEPT: Final = "kept"
 DOCUMENTS: Final = "documents"
+TILES: Final = "tiles"
+CHECKPOINTS: Final = "checkpoints"
 
 _META: Final = {"trailseal_ledger_layout": LAYOUT_VERSION}
 _OPAQUE: Final = {"type": "object", "enabled": False}
 _KEYWORD: Final = {"type": "keyword"}
 _LONG: Final = {"type": "long"}
+_STORED: Final = {"type": "keyword", "index": False, "doc_values": False}
 
 MAPPINGS: Final[dict[str, dict[str, Any]]] = {
     HEADS: {"_meta": _META, "enabled": False},
@@ -47,6 +50,18 @@ MAPPINGS: Final[dict[str, dict[str, Any]]] = {
         "dynamic": "strict",
         "_meta": _META,
         "properties": {"name": _KEYWORD, "content": _OPAQUE},
+    },
+    TILES: {"_meta": _META, "enabled": False},
+    CHECKPOINTS: {
+        "dynamic": "strict",
+        "_meta": _META,
+        "properties": {
+            "log": {"type": "integer"},
+            "partition": {"type": "integer"},
+            "size": _LONG,
+            "note": _STORED,
+            "added": _OPAQUE,
+        },
     },
 }
 _TREE: Final = msgspec.json.Decoder(dict[str, Any])

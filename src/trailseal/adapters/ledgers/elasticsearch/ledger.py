@@ -15,6 +15,7 @@ from trailseal.adapters.elasticsearch.records import StoredRecord, rebuilt_recor
 from trailseal.adapters.ledgers.elasticsearch.heads import Heads
 from trailseal.adapters.ledgers.elasticsearch.layout import DOCUMENTS, HEADS, KEPT
 from trailseal.adapters.ledgers.elasticsearch.rows import Rows, all_there, bulk_line, row_key
+from trailseal.adapters.ledgers.elasticsearch.seals import ElasticsearchSeals
 from trailseal.adapters.ledgers.elasticsearch.store import DocumentStore, version_text
 from trailseal.errors import Fenced, Unavailable, UsageError
 from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow, Totals
@@ -88,6 +89,12 @@ class ElasticsearchLedger:
         self._heads = Heads(self._store, self._rows)
         self._kept = DocumentStore(self._connection, KEPT)
         self._documents = DocumentStore(self._connection, DOCUMENTS, searchable_at_once=True)
+        self._seals = ElasticsearchSeals(self._connection, self._bulk, self._writing)
+
+    @property
+    def seals(self) -> ElasticsearchSeals:
+        """See `Ledger.seals`."""
+        return self._seals
 
     def _writing(self) -> None:
         if self._read_only:
