@@ -1,0 +1,134 @@
+"""The log of the cluster profile: one Kafka topic."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from trailseal.adapters.logs.kafka_connection import KafkaOptions
+from trailseal.adapters.logs.kafka_group import GroupMember
+from trailseal.adapters.logs.kafka_identity import Identity, Topic
+from trailseal.adapters.logs.kafka_producer import Appender
+from trailseal.adapters.logs.kafka_reading import Readers
+from trailseal.adapters.logs.kafka_subscription import KafkaSubscription
+from trailseal.errors import PipelineFault, Unavailable, UsageError
+from trailseal.model.record import Gap, NewRecord, Position, Record
+from trailseal.ports.log import Bounds
+
+_FIRST_EPOCH = 1
+
+
+class KafkaLog:
+    """`EventLog` on a topic that `kafka_topics.ensure_topic` made or checked.
+
+    Nothing is asked of Kafka before it is needed: processes start, and say what is wrong, while it is down.
+
+    Args:
+        options: where, and how much at once.
+        log_number: the ledger's number of an origin.
+        epoch: the epoch of the log, by cluster and topic id (`kafka/CLUSTER/TOPIC`).
+        read_only: whether appending and following are refused.
+    """
+
+    def __init__(
+        self,
+        options: KafkaOptions,
+        *,
+        log_number: Callable[[str], int],
+        epoch: Callable[[str], int] = lambda _: _FIRST_EPOCH,
+        read_only: bool = False,
+    ) -> None:
+        self._options, self._log_number, self._read_only = options, log_number, read_only
+        self._identity = Identity(options, epoch)
+        self._numbers: dict[str, int] = {}
+        self._readers = Readers(options)
+        self._lock = threading.Lock()
+        self._appender: Appender | None = None
+        self._subscriptions: list[KafkaSubscription] = []
+        self._closed = False
+
+    @property
+    def origin(self) -> str:
+        """See `EventLog.origin`."""
+        return self._identity.topic().origin
+
+    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        """See `EventLog.append`; not all or nothing."""
+        self._refuse_writes()
+        if not records:
+            return []
+        topic = self._identity.topic()
+        log = self._number(topic)
+        return [Position(log, *place) for place in self._writer().append(records, topic.partitions)]
+
+    def partitions(self) -> tuple[int, ...]:
+        """See `EventLog.partitions`."""
+        return self._identity.topic().partitions
+
+    def bounds(self, partition: int) -> Bounds:
+        """See `EventLog.bounds`; a transaction under way is not part of the log yet."""
+        with self._readers.reader() as reader:
+            return reader.bounds(partition)
+
+    def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
+        """See `EventLog.read`."""
+        topic = self._identity.topic()
+        log = self._number(topic)
+        with self._readers.reader((topic.base, partition, start)) as reader:
+            bounds = reader.bounds(partition)
+            if start >= bounds.next or max_records < 1:
+                return []
+            gone = [Gap(Position(log, partition, start), bounds.first - start)] if start < bounds.first else []
+            found = reader.read(
+                log,
+                topic.base,
+                partition,
+                max(start, bounds.first),
+                bounds.next,
+                max_records - len(gone),
+                max_bytes,
+            )
+            try:
+                self._identity.check(topic)
+            except PipelineFault as error:
+                raise Unavailable("The topic was made anew while it was read.") from error
+        return gone + found
+
+    def subscribe(self, group: str) -> KafkaSubscription:
+        """See `EventLog.subscribe`."""
+        self._refuse_writes()
+        topic = self._identity.ask()
+        member = GroupMember(self._options, group, lambda: self._identity.check(topic))
+        subscription = KafkaSubscription(self._options.topic, self._number(topic), member, self.bounds)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def close(self) -> None:
+        """See `EventLog.close`."""
+        with self._lock:
+            self._closed = True
+            appender = self._appender
+        for subscription in self._subscriptions:
+            subscription.close()
+        if appender is not None:
+            appender.close()
+        self._readers.close()
+
+    def _number(self, topic: Topic) -> int:
+        origin = topic.origin
+        number = self._numbers.get(origin)
+        if number is None:
+            number = self._numbers[origin] = self._log_number(origin)
+        return number
+
+    def _writer(self) -> Appender:
+        with self._lock:
+            if self._closed:
+                raise Unavailable("This log is closed.")
+            if self._appender is None:
+                self._appender = Appender(self._options)
+            return self._appender
+
+    def _refuse_writes(self) -> None:
+        if self._read_only:
+            raise UsageError("This log was opened for reading only.")

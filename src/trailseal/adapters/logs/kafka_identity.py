@@ -1,0 +1,112 @@
+"""Which topic this is: Kafka's own id of it, another one whenever a topic of that name is made anew."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from trailseal.adapters.logs.kafka_connection import ANSWER_S, KafkaOptions, translated, wrong_property
+from trailseal.errors import PipelineFault
+
+_FRESH_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it was described.
+
+    Attributes:
+        base: ``kafka/CLUSTER ID/TOPIC ID``: what an epoch is added to for the log's origin.
+        partitions: its partitions, ascending.
+        epoch: of the log, 1 for the first.
+    """
+
+    base: str
+    partitions: tuple[int, ...]
+    epoch: int
+
+    @property
+    def origin(self) -> str:
+        """The log's identity."""
+        return f"{self.base}/{self.epoch}"
+
+
+class Identity:
+    """Asks the cluster which topic stands behind the name. Any thread.
+
+    A client follows a topic's name: when the topic is deleted and made anew, librdkafka goes on with the new one
+    at the old offsets and says nothing. So whoever hands records out asks again after they were fetched.
+
+    Args:
+        options: where.
+        epoch: the epoch of a log, by its `Topic.base`.
+    """
+
+    def __init__(self, options: KafkaOptions, epoch: Callable[[str], int]) -> None:
+        self._options, self._epoch = options, epoch
+        try:
+            self._admin = AdminClient(options.properties())
+        except KafkaException as error:
+            raise wrong_property(error) from error
+        self._lock = threading.Lock()
+        self._cluster: str | None = None
+        self._known: Topic | None = None
+        self._known_at = float("-inf")
+
+    def topic(self) -> Topic:
+        """The topic, asked anew every few seconds.
+
+        Raises:
+            Unavailable: it cannot be asked, or there is none.
+        """
+        known = self._known
+        if known is not None and time.monotonic() - self._known_at < _FRESH_S:
+            return known
+        return self.ask()
+
+    def ask(self) -> Topic:
+        """The topic as it is now.
+
+        Raises:
+            Unavailable: it cannot be asked, or there is none.
+        """
+        options = self._options
+        at = time.monotonic()
+        with translated(options, "be asked for its topic"):
+            future: Any = self._admin.describe_topics(TopicCollection([options.topic]), request_timeout=ANSWER_S)
+            described = future[options.topic].result(ANSWER_S + 1)
+            cluster = self._cluster or self._ask_cluster()
+        base = f"kafka/{cluster}/{described.topic_id}"
+        partitions = tuple(sorted(partition.id for partition in described.partitions))
+        known = self._known
+        same = known is not None and known.base == base and at - self._known_at < _FRESH_S
+        topic = Topic(base, partitions, known.epoch if known is not None and same else self._epoch(base))
+        with self._lock:
+            self._known, self._known_at = topic, max(self._known_at, at) if same else at
+        return topic
+
+    def check(self, expected: Topic) -> None:
+        """Make sure that the name still stands for the topic we knew.
+
+        Raises:
+            Unavailable: it cannot be asked, or there is none now.
+            PipelineFault: it was made anew.
+        """
+        now = self.ask()
+        if now.base != expected.base:
+            raise PipelineFault(
+                f"The topic {self._options.topic} was made anew: it is {now.base} now and was {expected.base}. What"
+                " the old one held and was not taken in is gone. If that was meant, run `trailseal epoch new"
+                " --reason …`, then start again."
+            )
+
+    def _ask_cluster(self) -> str:
+        future: Any = self._admin.describe_cluster(request_timeout=ANSWER_S)
+        self._cluster = str(future.result(ANSWER_S + 1).cluster_id)
+        return self._cluster

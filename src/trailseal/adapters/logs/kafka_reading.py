@@ -1,0 +1,170 @@
+"""Reading stretches of a partition outside any group: a few consumers, each at the place where it stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from trailseal.adapters.logs.kafka_connection import ANSWER_S, KafkaOptions, translate, translated, wrong_property
+from trailseal.adapters.logs.kafka_messages import record_of
+from trailseal.errors import Unavailable
+from trailseal.model.record import Gap, Position, Record
+from trailseal.ports.log import Bounds
+
+_PATIENCE_S: Final = 30.0
+_SLICE_S: Final = 0.1
+_AT_ONCE: Final = 2_000
+_KEPT: Final = 4
+
+
+class Reader:
+    """One consumer that is assigned by hand. Used by one thread at a time."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+        properties = options.properties(
+            group_id="trailseal-readers",
+            enable_auto_commit=False,
+            enable_auto_offset_store=False,
+            auto_offset_reset="error",
+            isolation_level="read_committed",
+            check_crcs=True,
+            enable_partition_eof=True,
+            queued_min_messages=2_000,
+            queued_max_messages_kbytes=16 << 10,
+            fetch_queue_backoff_ms=10,
+            fetch_wait_max_ms=100,
+        )
+        try:
+            self._consumer = Consumer(properties)
+        except KafkaException as error:
+            raise wrong_property(error) from error
+        self._fetched: deque[Message] = deque()
+        self.place: tuple[str, int, int] | None = None
+
+    def bounds(self, partition: int) -> Bounds:
+        """See `EventLog.bounds`; the end is that of finished transactions."""
+        with translated(self._options, "tell a partition's bounds"):
+            first, following = self._consumer.get_watermark_offsets(
+                TopicPartition(self._options.topic, partition), timeout=ANSWER_S
+            )
+        return Bounds(first, following)
+
+    def read(
+        self, log: int, base: str, partition: int, start: int, end: int, most: int, max_bytes: int
+    ) -> list[Record | Gap]:
+        """Records and gaps from ``start`` on, at most ``most``, until ``end`` or ``max_bytes`` is passed."""
+        if self.place != (base, partition, start):
+            self._go_to(partition, start)
+        items: list[Record | Gap] = []
+        at, size = start, 0
+        deadline = time.monotonic() + _PATIENCE_S
+        while at < end and len(items) < most:
+            message = self._next(deadline)
+            deadline = time.monotonic() + _PATIENCE_S
+            offset = message.offset()
+            if offset is None or offset < at:
+                continue
+            if offset > at:
+                items.append(Gap(Position(log, partition, at), offset - at))
+                at = offset
+                if message.error() is None:
+                    self._fetched.appendleft(message)
+                continue
+            if message.error() is not None:
+                continue
+            size += len(message.value() or b"")
+            if items and size > max_bytes:
+                self._fetched.appendleft(message)
+                break
+            items.append(record_of(message, log))
+            at += 1
+        self.place = (base, partition, at)
+        if at >= end:
+            self.rest()
+        return items
+
+    def rest(self) -> None:
+        """Fetch nothing more until the next read."""
+        self.place = None
+        self._fetched.clear()
+        with suppress(KafkaException):
+            self._consumer.unassign()
+
+    def close(self) -> None:
+        """Release its connections."""
+        self._consumer.close()
+
+    def _go_to(self, partition: int, start: int) -> None:
+        self.rest()
+        with translated(self._options, "be read"):
+            self._consumer.assign([TopicPartition(self._options.topic, partition, start)])
+
+    def _next(self, deadline: float) -> Message:
+        """The next record, or the sign that the partition ends here."""
+        while not self._fetched:
+            with translated(self._options, "be read"):
+                self._fetched.extend(self._consumer.consume(_AT_ONCE, 0) or self._consumer.consume(1, _SLICE_S))
+            if not self._fetched and time.monotonic() > deadline:
+                raise Unavailable(f"Kafka at {self._options.brokers} sent no records in time.")
+        message = self._fetched.popleft()
+        problem = message.error()
+        if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - a constant
+            raise translate(problem, self._options, "be read")
+        return message
+
+
+class Readers:
+    """The readers of one log, made as they are needed. Any thread."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._free: list[Reader] = []
+        self._closed = False
+
+    @contextmanager
+    def reader(self, place: tuple[str, int, int] | None = None) -> Iterator[Reader]:
+        """A reader of one's own for a while, one that stands at that place where there is one."""
+        reader = self._take(place)
+        try:
+            yield reader
+        except BaseException:
+            reader.rest()
+            raise
+        finally:
+            self._give_back(reader)
+
+    def close(self) -> None:
+        """Close those that are free, and each other one when it is given back."""
+        with self._lock:
+            self._closed = True
+            free, self._free = self._free, []
+        for reader in free:
+            reader.close()
+
+    def _take(self, place: tuple[str, int, int] | None) -> Reader:
+        with self._lock:
+            if self._closed:
+                raise Unavailable("This log is closed.")
+            best = next((one for one in self._free if place is not None and one.place == place), None)
+            best = best or next((one for one in self._free if one.place is None), None)
+            best = best or (self._free[0] if len(self._free) >= _KEPT else None)
+            if best is not None:
+                self._free.remove(best)
+                return best
+        return Reader(self._options)
+
+    def _give_back(self, reader: Reader) -> None:
+        with self._lock:
+            keep = not self._closed and len(self._free) < _KEPT
+            if keep:
+                self._free.append(reader)
+        if not keep:
+            reader.close()
