@@ -18,10 +18,13 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 GENERATED = "<!-- Written by scripts/reference.py from the code; change the code, then run it. -->\n\n"
 
 
+_FROM_DATA = ("log", "index", "ledger", "secret_file", "seal_key_file")
+
+
 def settings_page() -> str:
     """The table of settings."""
     rows = [
-        f"| `{name}` | `{PREFIX}{name.upper()}` | {_default(field.default)} | {field.description} |"
+        f"| `{name}` | `{PREFIX}{name.upper()}` | {_default(name, field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(
@@ -41,8 +44,10 @@ def settings_page() -> str:
     )
 
 
-def _default(value: object) -> str:
-    return f"`{shown(value)}`" if value not in (None, "") else "from `data`"
+def _default(name: str, value: object) -> str:
+    if value in (None, ""):
+        return "from `data`" if name in _FROM_DATA else "none"
+    return f"`{shown(value)}`"
 
 
 def metrics_page() -> str:

@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from trailseal.adapters import locks
 from trailseal.adapters.clock import SystemClock
 from trailseal.errors import SettingsError, Unavailable
+from trailseal.event_consumer.epochs import epoch_of, number_of
 from trailseal.ports.cache import QueryCache
 from trailseal.ports.clock import Clock
 from trailseal.ports.index import EventIndex
@@ -20,6 +21,11 @@ from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.ports.witness import Witness
 from trailseal.settings import Settings
+
+if TYPE_CHECKING:
+    from trailseal.adapters.caches.redis import RedisOptions
+    from trailseal.adapters.elasticsearch.options import ElasticsearchOptions
+    from trailseal.adapters.logs.kafka_connection import KafkaOptions
 
 Role = Literal["up", "serve", "consume", "import", "read"]
 """Who opens: `read` writes nothing at all; `serve` appends; the others append and may run the pipeline."""
@@ -58,9 +64,15 @@ class _Urls:
     @property
     def schemes(self) -> tuple[str, str, str, str]:
         log, index, ledger, cache = (
-            urlsplit(url).scheme for url in (self.log, self.index, self.ledger, self.cache)
+            _engine(urlsplit(url).scheme) for url in (self.log, self.index, self.ledger, self.cache)
         )
         return log, index, ledger, cache
+
+
+def _engine(scheme: str) -> str:
+    """The engine of a scheme, with TLS or without."""
+    name = scheme.partition("+")[0]
+    return {"rediss": "redis", "http": "elasticsearch", "https": "elasticsearch"}.get(name, name)
 
 
 def urls(settings: Settings) -> _Urls:
@@ -160,13 +172,12 @@ def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
     if read_only:
         ledger.logs()  # says that nothing was ever written here, before the index says that it is not complete
 
-    def number(origin: str) -> int:
-        known = ledger.log_number(origin) if read_only else ledger.register_log(origin)
-        if known is None:
-            raise Unavailable("Nothing was ever written here; start `trailseal up` or `trailseal import` first.")
-        return known
-
-    log = SqliteLog(Path(urlsplit(chosen.log).path), log_number=number, clock=clock, read_only=read_only)
+    log = SqliteLog(
+        Path(urlsplit(chosen.log).path),
+        log_number=lambda origin: _number(ledger, origin, read_only=read_only),
+        clock=clock,
+        read_only=read_only,
+    )
     index = TantivyIndex(
         Path(urlsplit(chosen.index).path),
         records=log,
@@ -177,8 +188,83 @@ def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
     return Engines(log, index, ledger, cache, clock, _secret(settings, read_only=read_only), "embedded")
 
 
-def _open_cluster(_settings: Settings, _chosen: _Urls, _role: Role) -> Engines:
-    raise SettingsError("The cluster profile is not finished; use the embedded one.")
+def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
+    """Opened without asking any server: a process starts while they are down, and says so."""
+    from trailseal.adapters.caches.redis import RedisCache  # noqa: PLC0415 - each profile loads its own clients
+    from trailseal.adapters.indexes.elasticsearch import ElasticsearchIndex, IndexOptions  # noqa: PLC0415 - the same
+    from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger  # noqa: PLC0415 - the same
+    from trailseal.adapters.logs.kafka import KafkaLog  # noqa: PLC0415 - the same
+
+    read_only = role == "read"
+    ledger = ElasticsearchLedger(_elasticsearch_options(settings, chosen.ledger), read_only=read_only)
+    index = ElasticsearchIndex(
+        _elasticsearch_options(settings, chosen.index),
+        ledger,
+        IndexOptions(refresh_interval_s=settings.refresh_interval),
+    )
+    log = KafkaLog(
+        kafka_options(settings, chosen.log),
+        log_number=lambda origin: _number(ledger, origin, read_only=read_only),
+        epoch=lambda base: epoch_of(ledger, base),
+        read_only=read_only,
+    )
+    cache = RedisCache(_redis_options(settings, chosen.cache))
+    return Engines(
+        log, index, ledger, cache, SystemClock(), _secret(settings, read_only=role != "serve"), "cluster"
+    )
+
+
+def kafka_options(settings: Settings, url: str) -> KafkaOptions:
+    """How to reach the topic that the URL names.
+
+    Raises:
+        SettingsError: the URL, a file or a mix of settings cannot be used.
+    """
+    from trailseal.adapters.logs.kafka_connection import Security, options_from_url  # noqa: PLC0415 - the same
+
+    security = Security(
+        protocol=settings.kafka_security_protocol,
+        mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_username,
+        password_file=settings.kafka_password_file,
+        ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
+        key_password_file=settings.kafka_key_password_file,
+        client_config=settings.kafka_client_config,
+    )
+    return options_from_url(
+        url,
+        security=security.properties(),
+        spread=frozenset(name.strip() for name in settings.kafka_spread.split(",") if name.strip()),
+        session_timeout_s=settings.kafka_session_timeout,
+    )
+
+
+def _elasticsearch_options(settings: Settings, url: str) -> ElasticsearchOptions:
+    """How to reach Elasticsearch; credentials and TLS beyond the URL belong here."""
+    from trailseal.adapters.elasticsearch.options import options_from_url  # noqa: PLC0415 - the same
+
+    _ = settings
+    return options_from_url(url)
+
+
+def _redis_options(settings: Settings, url: str) -> RedisOptions:
+    """How to reach Redis; a password and TLS beyond the URL belong here."""
+    from trailseal.adapters.caches.redis import RedisOptions  # noqa: PLC0415 - the same
+
+    _ = settings
+    return RedisOptions(url)
+
+
+def _number(ledger: Ledger, origin: str, *, read_only: bool) -> int:
+    """The number of the log that is written to and read from."""
+    if not read_only:
+        return number_of(ledger, origin)
+    known = ledger.log_number(origin)
+    if known is None:
+        raise Unavailable("Nothing of this log was ever taken in; start `trailseal up` or `trailseal consume`.")
+    return known
 
 
 def _make_folder(folder: Path) -> None:

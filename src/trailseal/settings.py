@@ -19,12 +19,23 @@ CONFIG_FILE = "trailseal.toml"
 _NOT_SETTINGS = (
     "TRAILSEAL_TEST_",
     "TRAILSEAL_SERVERS_",
-    "TRAILSEAL_KAFKA_",
     "TRAILSEAL_COMPLETE",
     "TRAILSEAL_CONFIG",
 )
-"""Names that begin like settings but belong to the test suite, `scripts/servers`, the topic's set-up (which knows
-its own names and refuses others) and shell completion."""
+"""Names that begin like settings but belong to the test suite, `scripts/servers` and shell completion."""
+TOPIC_NAMES = (
+    "kafka_bootstrap",
+    "kafka_topic",
+    "kafka_partitions",
+    "kafka_add_partitions",
+    "kafka_replication",
+    "kafka_min_insync_replicas",
+    "kafka_retention",
+    "kafka_max_message_bytes",
+    "kafka_repair",
+    "kafka_wait",
+)
+"""What the topic's set-up alone reads from the environment (`scripts/setup_kafka.sh --help`)."""
 
 
 class Settings(BaseSettings):
@@ -68,6 +79,31 @@ class Settings(BaseSettings):
         "", description="Witnesses that cosign checkpoints: `URL VKEY`, several separated by commas."
     )
     consumer_group: str = Field("trailseal", description="Name under which consumers share the log.")
+    kafka_security_protocol: Literal["", "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "", description="How to speak to Kafka; default: what the other kafka_ settings imply."
+    )
+    kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "", description="SASL mechanism; default: SCRAM-SHA-512 where there is a user name."
+    )
+    kafka_username: str = Field("", description="User name for Kafka's SASL.")
+    kafka_password_file: Path | None = Field(None, description="File with the password for Kafka's SASL.")
+    kafka_ca_file: Path | None = Field(
+        None, description="PEM file of the authorities that Kafka is checked by; default: the system's."
+    )
+    kafka_cert_file: Path | None = Field(None, description="PEM file of our certificate for Kafka.")
+    kafka_key_file: Path | None = Field(None, description="PEM file of the key of our certificate for Kafka.")
+    kafka_key_password_file: Path | None = Field(None, description="File with the password of that key.")
+    kafka_client_config: Path | None = Field(
+        None, description="File of more librdkafka client properties, one NAME=VALUE a line."
+    )
+    kafka_session_timeout: float = Field(
+        45.0, ge=1, le=1800, description="Seconds of silence after which a consumer loses its partitions."
+    )
+    kafka_spread: str = Field(
+        "default",
+        description="Tenants, separated by commas, whose events are spread over all partitions by id instead of"
+        " going to one by tenant.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity of our own log lines."
     )
@@ -157,7 +193,7 @@ def _refuse_unknown_environment() -> None:
         if not variable.startswith(PREFIX) or variable.startswith(_NOT_SETTINGS):
             continue
         name = variable.removeprefix(PREFIX).lower()
-        if name not in Settings.model_fields:
+        if name not in Settings.model_fields and name not in TOPIC_NAMES:
             raise SettingsError(f"The environment has an unknown setting {variable}. {_advice(name)}")
 
 

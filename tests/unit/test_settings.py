@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from trailseal.adapters.logs.kafka_topic_plan import VARIABLES
 from trailseal.errors import SettingsError
-from trailseal.settings import load_settings, shown, source_of
+from trailseal.settings import TOPIC_NAMES, Settings, load_settings, shown, source_of
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +15,12 @@ def _an_empty_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in [name for name in os.environ if name.startswith("TRAILSEAL_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+def test_the_names_of_the_topics_set_up_are_told_from_settings() -> None:
+    assert set(TOPIC_NAMES) | {name for name in Settings.model_fields if name.startswith("kafka_")} == {
+        f"kafka_{name.lower()}" for name in (*VARIABLES, "SPREAD", "SESSION_TIMEOUT")
+    }
 
 
 def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trailseal.errors import PipelineFault
+from trailseal.event_consumer.epochs import number_of
 from trailseal.event_consumer.rebuild import Rebuild
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.model.outcomes import Head
@@ -36,7 +37,7 @@ def open_partitions(
         IntegrityViolation: a head and its tree do not belong together.
     """
     index, ledger = sinks.index, sinks.ledger
-    number = ledger.register_log(log.origin)
+    number = number_of(ledger, log.origin)
     heads = [_head(log, ledger, number, partition) for partition in partitions]
     if rebuild is not None:
         why = _difference(index, ledger, heads) if index.is_complete() else "the index is not complete"
@@ -57,7 +58,8 @@ def _head(log: EventLog, ledger: Ledger, number: int, partition: int) -> Head:
     if head.next > bounds.next:
         raise PipelineFault(
             f"The ledger has taken partition {partition} in up to offset {head.next}, but the log ends at"
-            f" {bounds.next}: the log was cut off or restored without its ledger. Restore both from one backup."
+            f" {bounds.next}: the log was cut off or restored without its ledger. Restore both from one backup; or,"
+            " where a Kafka topic was cut off and cannot be brought back, run `trailseal epoch new --reason …`."
         )
     return head
 

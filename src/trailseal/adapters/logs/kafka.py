@@ -79,15 +79,8 @@ class KafkaLog:
             if start >= bounds.next or max_records < 1:
                 return []
             gone = [Gap(Position(log, partition, start), bounds.first - start)] if start < bounds.first else []
-            found = reader.read(
-                log,
-                topic.base,
-                partition,
-                max(start, bounds.first),
-                bounds.next,
-                max_records - len(gone),
-                max_bytes,
-            )
+            place = (topic.base, partition, max(start, bounds.first))
+            found = reader.read(log, place, bounds.next, max_records - len(gone), max_bytes)
             try:
                 self._identity.check(topic)
             except PipelineFault as error:

@@ -60,7 +60,7 @@ class KafkaOptions:
     session_timeout_s: float = 45.0
 
     def properties(self, **more: Any) -> dict[str, Any]:
-        """librdkafka's properties for any client; what goes wrong is raised by calls, so it prints nothing."""
+        """Librdkafka's properties for any client; what goes wrong is raised by calls, so it prints nothing."""
         common = {
             "bootstrap.servers": self.brokers,
             "client.id": "trailseal",
@@ -114,7 +114,7 @@ class Security:
     client_config: Path | None = None
 
     def properties(self) -> dict[str, str]:
-        """librdkafka's properties.
+        """Librdkafka's properties.
 
         Raises:
             SettingsError: a file cannot be read, or what is given does not go together.
@@ -200,7 +200,7 @@ def translated(options: KafkaOptions, doing: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise Unavailable(f"Kafka at {options.brokers} did not answer in time, so it cannot {doing} now.") from error
+        raise Unavailable(f"Kafka at {options.brokers} does not answer, so it cannot {doing}.") from error
     except KafkaException as error:
         raise translate(error.args[0], options, doing) from error
 

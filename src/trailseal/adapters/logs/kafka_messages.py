@@ -12,8 +12,8 @@ def record_of(message: Message, log: int) -> Record:
     return Record(
         Position(log, message.partition() or 0, message.offset() or 0),
         message.timestamp()[1],
-        message.key(),  # type: ignore[arg-type] # bytes where no deserializer is set
-        message.value(),  # type: ignore[arg-type] # the same
+        message.key(),
+        message.value(),
         headers_of(message),
     )
 

@@ -114,7 +114,7 @@ class Appender:
             )
             if self._waiting_records and full:
                 raise Overloaded(
-                    f"{self._waiting_records} records already wait for Kafka's acknowledgement; none of these was taken."
+                    f"{self._waiting_records} records already wait for Kafka's acknowledgement; nothing was taken."
                 )
             self._waiting_records += count
             self._waiting_bytes += size
@@ -144,7 +144,7 @@ class Appender:
                 break
 
     def _partition(self, record: NewRecord, partitions: Sequence[int]) -> int:
-        """Chosen here only where one tenant needs more than one partition; else by the key, as Java's clients do."""
+        """Chosen here only where a tenant is spread over all partitions; else by the key, as Java's clients do."""
         if record.key not in self._spread:
             return _ANY
         for name, value in record.headers:

@@ -23,6 +23,10 @@ _AT_ONCE: Final = 2_000
 _KEPT: Final = 4
 
 
+Place = tuple[str, int, int]
+"""The topic (`Topic.base`), the partition, the next offset."""
+
+
 class Reader:
     """One consumer that is assigned by hand. Used by one thread at a time."""
 
@@ -46,7 +50,7 @@ class Reader:
         except KafkaException as error:
             raise wrong_property(error) from error
         self._fetched: deque[Message] = deque()
-        self.place: tuple[str, int, int] | None = None
+        self.place: Place | None = None
 
     def bounds(self, partition: int) -> Bounds:
         """See `EventLog.bounds`; the end is that of finished transactions."""
@@ -56,11 +60,10 @@ class Reader:
             )
         return Bounds(first, following)
 
-    def read(
-        self, log: int, base: str, partition: int, start: int, end: int, most: int, max_bytes: int
-    ) -> list[Record | Gap]:
-        """Records and gaps from ``start`` on, at most ``most``, until ``end`` or ``max_bytes`` is passed."""
-        if self.place != (base, partition, start):
+    def read(self, log: int, place: Place, end: int, most: int, max_bytes: int) -> list[Record | Gap]:
+        """Records and gaps from the place on, at most ``most``, until ``end`` or ``max_bytes`` is passed."""
+        base, partition, start = place
+        if self.place != place:
             self._go_to(partition, start)
         items: list[Record | Gap] = []
         at, size = start, 0
@@ -130,7 +133,7 @@ class Readers:
         self._closed = False
 
     @contextmanager
-    def reader(self, place: tuple[str, int, int] | None = None) -> Iterator[Reader]:
+    def reader(self, place: Place | None = None) -> Iterator[Reader]:
         """A reader of one's own for a while, one that stands at that place where there is one."""
         reader = self._take(place)
         try:
@@ -149,7 +152,7 @@ class Readers:
         for reader in free:
             reader.close()
 
-    def _take(self, place: tuple[str, int, int] | None) -> Reader:
+    def _take(self, place: Place | None) -> Reader:
         with self._lock:
             if self._closed:
                 raise Unavailable("This log is closed.")

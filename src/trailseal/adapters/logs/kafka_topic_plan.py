@@ -31,10 +31,21 @@ VARIABLES = {
     "RETENTION": "How long Kafka keeps records: 14d, 336h, forever; default: 14d for a new topic.",
     "MAX_MESSAGE_BYTES": f"Largest batch, in bytes; default: {DEFAULT_MAX_MESSAGE_BYTES}, at least.",
     "REPAIR": "true: also mend what may already have harmed records that the topic holds.",
-    "CLIENT_CONFIG": "File of librdkafka client properties (NAME=VALUE lines): TLS, SASL, credentials.",
     "WAIT": "Seconds to wait for a broker; default: 30.",
+    "SECURITY_PROTOCOL": "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; default: what the rest implies.",
+    "SASL_MECHANISM": "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (the default).",
+    "USERNAME": "Who we are, for SASL.",
+    "PASSWORD_FILE": "File with the password.",
+    "CA_FILE": "PEM file of the authorities to trust; default: the system's.",
+    "CERT_FILE": "PEM file of our certificate, where brokers ask for one.",
+    "KEY_FILE": "PEM file of its key.",
+    "KEY_PASSWORD_FILE": "File with the key's password.",
+    "CLIENT_CONFIG": "File of more librdkafka client properties, one NAME=VALUE a line.",
 }
 """Every environment name of the topic's set-up without its prefix `TRAILSEAL_KAFKA_`, and its meaning."""
+
+_OF_OTHERS = ("SPREAD", "SESSION_TIMEOUT")
+"""Settings of the processes that use the topic, which may stand in the same environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,7 @@ def plan_from(environment: Mapping[str, str], *, topic: str | None = None) -> To
     """
     given = {k.removeprefix(PREFIX): v.strip() for k, v in environment.items() if k.startswith(PREFIX)}
     for name in given:
-        if name not in VARIABLES:
+        if name not in VARIABLES and name not in _OF_OTHERS:
             raise SettingsError(f"{PREFIX}{name} is not known; there are {', '.join(VARIABLES)}.")
     plan = TopicPlan(
         name=given.get("TOPIC") or topic or DEFAULT_TOPIC,

@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from trailseal.adapters.logs.kafka_connection import Security, wrong_property
 from trailseal.adapters.logs.kafka_topic_plan import (
     PREFIX,
     VARIABLES,
@@ -112,12 +113,9 @@ def connection(environment: Mapping[str, str]) -> tuple[dict[str, str], str | No
     """Return client properties and the topic named by `TRAILSEAL_LOG`, if it names one.
 
     Raises:
-        SettingsError: there are no brokers, or the client's file cannot be read.
+        SettingsError: there are no brokers, a file cannot be read, or what is given does not go together.
     """
-    properties: dict[str, str] = {}
-    path = environment.get(f"{PREFIX}CLIENT_CONFIG")
-    if path:
-        properties |= _client_file(Path(path))
+    properties = _security(environment).properties()
     url = urlsplit(environment.get("TRAILSEAL_LOG", ""))
     brokers, topic = "", None
     if url.scheme == "kafka":
@@ -131,20 +129,22 @@ def connection(environment: Mapping[str, str]) -> tuple[dict[str, str], str | No
     return properties | {"bootstrap.servers": brokers}, topic
 
 
-def _client_file(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise SettingsError(f"The Kafka client file {path} cannot be read: {error.strerror}.") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if not equals:
-            raise SettingsError(f"{path}, line {number} is not NAME=VALUE.")
-        found[name.strip()] = value.strip()
-    return found
+def _security(environment: Mapping[str, str]) -> Security:
+    def path(name: str) -> Path | None:
+        text = environment.get(PREFIX + name)
+        return Path(text) if text else None
+
+    return Security(
+        protocol=environment.get(f"{PREFIX}SECURITY_PROTOCOL", ""),
+        mechanism=environment.get(f"{PREFIX}SASL_MECHANISM", ""),
+        username=environment.get(f"{PREFIX}USERNAME", ""),
+        password_file=path("PASSWORD_FILE"),
+        ca_file=path("CA_FILE"),
+        cert_file=path("CERT_FILE"),
+        key_file=path("KEY_FILE"),
+        key_password_file=path("KEY_PASSWORD_FILE"),
+        client_config=path("CLIENT_CONFIG"),
+    )
 
 
 def _admin(client: Mapping[str, str]) -> AdminClient:
@@ -153,8 +153,7 @@ def _admin(client: Mapping[str, str]) -> AdminClient:
     try:
         return AdminClient(properties)
     except KafkaException as error:
-        # The text names the property; a password is a value and not part of it.
-        raise SettingsError(f"A Kafka client property is wrong: {error.args[0].str()}.") from error
+        raise wrong_property(error) from error
 
 
 def _create_missing(admin: AdminClient, plan: TopicPlan, wait_s: float) -> bool:
@@ -230,7 +229,9 @@ def _translated(where: str) -> Iterator[None]:
         problem = error.args[0]
         code = problem.code()
         if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):  # noqa: SLF001 - a constant
-            raise Unavailable(f"Kafka at {where} refused our credentials: check {PREFIX}CLIENT_CONFIG.") from error
+            raise Unavailable(
+                f"Kafka at {where} refused our credentials: check {PREFIX}USERNAME and the files named beside it."
+            ) from error
         if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
             raise PipelineFault(
                 f"Kafka at {where} does not let us look after the topic: grant Create, Describe, DescribeConfigs,"
