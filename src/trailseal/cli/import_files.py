@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextCol
 from trailseal.bootstrap import open_engines
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.output import Form, as_table, console, notice, progress_bar, write_ndjson
-from trailseal.cli.pipeline import make_consumer
+from trailseal.cli.pipeline_process import pipeline_for_import
 from trailseal.event_consumer.import_results import ImportResult
 from trailseal.event_consumer.import_sources import Source, find_sources
 from trailseal.event_consumer.importing import Importer, ImportProgress
@@ -60,7 +60,7 @@ def import_files(
             importer = Importer(
                 engines.log,
                 engines.ledger,
-                make_consumer(settings, engines),
+                pipeline_for_import(settings, engines, found.sources),
                 engines.clock,
                 tenant=tenant,
                 format_name=format_name,

@@ -16,14 +16,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import msgspec
 
-from trailseal.errors import Overloaded, Problem, Unavailable
+from trailseal.errors import Overloaded, Problem, TrailsealError, Unavailable
 from trailseal.event_consumer.import_records import RecordMaker
 from trailseal.event_consumer.import_results import ImportResult, Origins, Tally
 from trailseal.event_consumer.import_sources import BrokenSource, Source, chunks
-from trailseal.event_consumer.runner import Consumer
 from trailseal.formats.slicing import Part, Slicer
 from trailseal.model.record import NewRecord
 from trailseal.ports.clock import Clock
@@ -55,6 +55,22 @@ class ImportProgress(msgspec.Struct, frozen=True, gc=False):
     taken_in: int
 
 
+class Follower(Protocol):
+    """What takes in what an import appends: a `Consumer`, here or in another process.
+
+    Attributes:
+        fault: why it stopped by itself, or None.
+    """
+
+    fault: TrailsealError | None
+
+    def run(self) -> None:
+        """Follow the log until `stop`, or until a fault. Called once, in a thread of its own."""
+
+    def stop(self) -> None:
+        """Finish what was taken in, then let `run` return. Any thread; twice is harmless."""
+
+
 class Importer:
     """One import. It runs the pipeline itself unless another process does; if that one ends, it takes over.
 
@@ -75,7 +91,7 @@ class Importer:
         self,
         log: EventLog,
         ledger: Ledger,
-        consumer: Consumer,
+        consumer: Follower,
         clock: Clock,
         *,
         tenant: str | None = None,

@@ -111,8 +111,15 @@ class Pipeline:
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be read; else the source has to be paused."""
+        """Whether more may be read; else the source has to be paused.
+
+        An index with one writing thread works in this process, call by call: decoding beside its puts would gain
+        nothing and make both wait for the interpreter at every document (docs/decisions/0361). A flush lets go of
+        the interpreter, so decoding goes on beside it.
+        """
         rows = sum(len(piece.rows) for partition in self._partitions.values() for piece in partition.slices)
+        if self._options.in_flight == 1 and self._puts.calls and self._advance is None:
+            return False
         return self._puts.waiting < _WAITING_BATCHES and rows < self._options.rows_held
 
     def oldest_ms(self) -> int | None:
