@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from trailseal.adapters import locks
 from trailseal.adapters.clock import SystemClock
@@ -191,6 +191,7 @@ def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
 def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
     """Opened without asking any server: a process starts while they are down, and says so."""
     from trailseal.adapters.caches.redis import RedisCache  # noqa: PLC0415 - each profile loads its own clients
+    from trailseal.adapters.elasticsearch.bulk import BulkLimits  # noqa: PLC0415 - the same
     from trailseal.adapters.indexes.elasticsearch import ElasticsearchIndex, IndexOptions  # noqa: PLC0415 - the same
     from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger  # noqa: PLC0415 - the same
     from trailseal.adapters.logs.kafka import KafkaLog  # noqa: PLC0415 - the same
@@ -200,7 +201,10 @@ def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
     index = ElasticsearchIndex(
         _elasticsearch_options(settings, chosen.index),
         ledger,
-        IndexOptions(refresh_interval_s=settings.refresh_interval),
+        IndexOptions(
+            refresh_interval_s=settings.refresh_interval,
+            bulk=BulkLimits(2 * settings.bulk_bytes, settings.bulk_records, settings.bulks_in_flight),
+        ),
     )
     log = KafkaLog(
         kafka_options(settings, chosen.log),
@@ -254,7 +258,10 @@ def _redis_options(settings: Settings, url: str) -> RedisOptions:
     from trailseal.adapters.caches.redis import RedisOptions  # noqa: PLC0415 - the same
 
     _ = settings
-    return RedisOptions(url)
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query))
+    prefix = given.pop("prefix", "trailseal")
+    return RedisOptions(urlunsplit(parts._replace(query=urlencode(given))), prefix=f"{prefix}:")
 
 
 def _number(ledger: Ledger, origin: str, *, read_only: bool) -> int:

@@ -79,6 +79,15 @@ class Settings(BaseSettings):
         "", description="Witnesses that cosign checkpoints: `URL VKEY`, several separated by commas."
     )
     consumer_group: str = Field("trailseal", description="Name under which consumers share the log.")
+    bulk_records: int = Field(
+        5_000, ge=1, le=50_000, description="The most events in one bulk request to Elasticsearch."
+    )
+    bulk_bytes: int = Field(
+        5 << 20, ge=1 << 20, le=50 << 20, description="The most bytes of events in one bulk request, about."
+    )
+    bulks_in_flight: int = Field(
+        3, ge=1, le=16, description="Bulk requests that one `consume` process has under way."
+    )
     kafka_security_protocol: Literal["", "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "", description="How to speak to Kafka; default: what the other kafka_ settings imply."
     )

@@ -32,6 +32,7 @@ _EVENT = (
     ("reserved-tenant", "The tenant is Trailseal's own", "Choose another tenant id."),
     ("reserved-action", "Actions trailseal.* are Trailseal's own", "Choose another name for the action."),
     ("reserved-header", "A header is Trailseal's own", "Only genuine admin records carry it."),
+    ("unreadable-headers", "A record's headers have names that are not UTF-8", "Name headers in UTF-8."),
     ("repeated-header", "A header of ours stands twice in a record", "Send each of them at most once."),
     ("too-long", "A text is longer than allowed", "tenant_id and id share 500 bytes; a tenant has at most 256."),
     ("too-large", "An event or a body has too many bytes", "64 KiB an event; split the request or slim the event."),

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from trailseal.cli import dead_letters, import_files, keys, reconcile, search, settings_table, up, witness
+from trailseal.cli import (
+    consume,
+    dead_letters,
+    epoch,
+    import_files,
+    keys,
+    reconcile,
+    search,
+    settings_table,
+    up,
+    witness,
+)
 from trailseal.cli.options import examples
 
 app = typer.Typer(
@@ -37,6 +48,9 @@ def _program(
 
 app.command("up", epilog=examples("trailseal up", "trailseal up --data /var/lib/trailseal --port 9000"))(up.up)
 app.command(
+    "consume", epilog=examples("trailseal consume", "TRAILSEAL_PORT=8001 python -m trailseal.event_consumer")
+)(consume.consume)
+app.command(
     "import",
     epilog=examples(
         "trailseal import events.ndjson",
@@ -53,6 +67,7 @@ app.command(
     ),
 )(search.search)
 app.add_typer(dead_letters.dead_letters)
+app.add_typer(epoch.epoch)
 app.add_typer(keys.keys, name="keys")
 app.add_typer(witness.witness, name="witness")
 app.command("reconcile", epilog=examples("trailseal reconcile", "trailseal reconcile --form ndjson"))(

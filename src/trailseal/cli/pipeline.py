@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
+from typing import Final
 
 from trailseal import bootstrap
 from trailseal.bootstrap import Engines
@@ -20,6 +22,10 @@ _FRESH_OBJECTS = 50_000
 """New containers after which the collector looks for cycles among them."""
 
 
+_BACKLOG_FLUSH_S: Final = 2.0
+"""What an index on servers acknowledged is durable, so a flush costs no more than moving the heads."""
+
+
 def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0) -> Consumer:
     """A consumer that has not begun; call `run` in a thread. The garbage collector is slowed down for it.
 
@@ -32,12 +38,6 @@ def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0
         SettingsError: the seal keys or the witnesses cannot be used.
     """
     _calm_the_collector()
-    options = ConsumerOptions(
-        group=settings.consumer_group,
-        flush_records=settings.flush_records,
-        flush_bytes=settings.flush_bytes,
-        drain_s=drain_s,
-    )
     return Consumer(
         engines.log,
         engines.index,
@@ -45,7 +45,28 @@ def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0
         engines.cache,
         engines.clock,
         notary=make_notary(settings, engines),
-        options=options,
+        options=_options(settings, engines, drain_s),
+    )
+
+
+def _options(settings: Settings, engines: Engines, drain_s: float) -> ConsumerOptions:
+    """An index on servers takes several bulks at once, keeps what it acknowledged, and refreshes by itself."""
+    common = ConsumerOptions(
+        group=settings.consumer_group,
+        flush_records=settings.flush_records,
+        flush_bytes=settings.flush_bytes,
+        drain_s=drain_s,
+    )
+    if engines.profile == "embedded":
+        return common
+    return replace(
+        common,
+        in_flight=settings.bulks_in_flight,
+        batch_records=settings.bulk_records,
+        batch_bytes=settings.bulk_bytes,
+        backlog_flush_s=_BACKLOG_FLUSH_S,
+        refresh_after_flush=False,
+        rebuilds=False,
     )
 
 

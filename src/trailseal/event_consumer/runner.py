@@ -50,6 +50,7 @@ class Consumer:
     Attributes:
         state: what it is doing, for other threads.
         fault: why it stopped by itself, or None.
+        turned_at: monotonic seconds of the poll loop's last turn.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Consumer:
         self._log, self._cache, self._clock = log, cache, clock
         self.state = state or PipelineState()
         self.fault: TrailsealError | None = None
+        self.turned_at = clock.monotonic()
         self._options = options or ConsumerOptions()
         self._notary = notary
         self._sinks = Sinks(index, ledger, Freshness(cache), None if notary is None else notary.seals)
@@ -118,6 +120,7 @@ class Consumer:
         failures = 0
         self.state.update(phase="waiting", detail=None, progress_at=self._clock.monotonic())
         while not self._stopping.is_set():
+            self.turned_at = self._clock.monotonic()
             try:
                 origin = self._log.origin
                 self._subscription = self._log.subscribe(self._options.group)
@@ -148,7 +151,7 @@ class Consumer:
             self._notary.finish(self._pipeline.heads())
 
     def _turn(self) -> None:
-        now = self._clock.monotonic()
+        now = self.turned_at = self._clock.monotonic()
         self._go_on_opening(now)
         quiet = not self._paused and now - self._heard_at >= _IDLE_S
         self._pipeline.pump(now, quiet=quiet)

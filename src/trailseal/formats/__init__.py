@@ -12,7 +12,7 @@ from trailseal.formats import cloudevents, cloudtrail, native
 from trailseal.formats.decoding import DecodeContext, Decoded, Format, refuse
 from trailseal.model.identity import derived_id
 from trailseal.model.limits import MAX_FOREIGN_BYTES, MAX_RECORD_BYTES
-from trailseal.model.record import HEADER_ADMIN, HEADER_FORMAT, HEADER_ID, HEADER_TENANT, Record
+from trailseal.model.record import HEADER_ADMIN, HEADER_FORMAT, HEADER_ID, HEADER_TENANT, HEADER_UNREADABLE, Record
 
 __all__ = [
     "FORMATS",
@@ -96,6 +96,8 @@ def _names(record: Record) -> dict[str, str]:
     for name, value in record.headers:
         if name == HEADER_ADMIN:
             raise refuse("reserved-header", f"the header {HEADER_ADMIN} is Trailseal's own", HEADER_ADMIN)
+        if name == HEADER_UNREADABLE:
+            raise refuse("unreadable-headers", "the names of the record's headers are not UTF-8")
         if name not in _OURS or value is None:
             continue
         if name in names:
