@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from trailseal.model.event import Resource
 from trailseal.model.projection import SortKey, colliding
 from trailseal.model.query import Condition, Exact, Field, Match, Network, Prefix, Query, Word
 from trailseal.model.query import Present as Is
+from trailseal.model.record import Position
 from trailseal.ports.index import EventIndex, Present, Stored, Verdict
 
 LONG = "x" * 3_000
@@ -285,6 +287,52 @@ class IndexContract:
         put([known(n) for n in range(30)])
         assert (index.count(Query(), 10).value, index.count(Query(), 10).exact) == (10, False)
         assert (index.count(Query(), 30).value, index.count(Query(), 30).exact) == (30, True)
+
+    def test_a_document_as_it_was_put_does_not_differ_from_its_entry(
+        self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]
+    ) -> None:
+        events = _assortment()
+        put(events)
+        assert index.compare([each.entry for each in events]) == [None] * len(events)
+
+    def test_a_field_that_differs_from_the_entry_is_named(
+        self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]
+    ) -> None:
+        event = known(0, resource=Resource("7", "doc"), source_ip="10.0.0.1", request_id="r", metadata={"k": "v"})
+        put([event])
+        entry = event.entry
+        changed = {
+            "actor": "mallory",
+            "action": "doc.read",
+            "outcome": "denied",
+            "resource": "doc/8",
+            "resource_type": "d",
+            "source_ip": "10.0.0.2",
+            "request_id": "r2",
+            "metadata": ("k\x1fsw",),
+            "words": (*entry.projection.words, "zebra"),
+            "timestamp_us": entry.projection.timestamp_us + 1,
+            "content_hash": bytes(32),
+        }
+        others = [
+            msgspec.structs.replace(entry, projection=msgspec.structs.replace(entry.projection, **{name: value}))
+            for name, value in changed.items()
+        ]
+        told = index.compare(others)
+        assert [name.removesuffix("_us") for name in changed] == told
+        moved = msgspec.structs.replace(entry.projection, position=Position(1, 0, 9))
+        (other,) = index.compare([msgspec.structs.replace(entry, projection=moved)])
+        assert other in {"position", "offset"}
+
+    def test_an_entry_without_a_document_is_missing(
+        self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]
+    ) -> None:
+        put([known(0)])
+        assert index.compare([known(1).entry, known(0).entry, known(0, tenant="b").entry]) == [
+            "missing",
+            None,
+            "missing",
+        ]
 
     def test_offsets_are_those_of_one_log_and_partition_in_the_range(
         self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]

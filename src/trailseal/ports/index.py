@@ -133,5 +133,15 @@ class EventIndex(Protocol):
             Unavailable: as `search`.
         """
 
+    def compare(self, entries: Sequence[Entry]) -> list[str | None]:
+        """For each entry whether its document is as `put` would write it now, for verification.
+
+        None: it is. ``missing``: no document has its (month, document id). Else the name of a field that differs
+        from the entry's projection. Looks at everything flushed and refreshed.
+
+        Raises:
+            Unavailable: as `search`.
+        """
+
     def close(self) -> None:
         """Release files and connections; what was not flushed is forgotten."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -90,6 +90,15 @@ def event_document(entry: Entry) -> EventDocument:
         projection.words,
         projection.flags,
     )
+
+
+def difference(entry: Entry, stored: dict[str, Any] | None) -> str | None:
+    """The first field in which a stored document is not the entry's; ``missing`` where there is none."""
+    if stored is None:
+        return "missing"
+    expected: dict[str, Any] = msgspec.json.decode(_ENCODER.encode(event_document(entry)))
+    names = dict.fromkeys((*expected, *stored))
+    return next((name for name in names if expected.get(name) != stored.get(name)), None)
 
 
 def create_line(alias: str, document_id: str, document: msgspec.Struct) -> bytes:

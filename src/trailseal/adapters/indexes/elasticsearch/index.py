@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from trailseal.adapters.indexes.elasticsearch.documents import (
     MAX_ID_BYTES,
     StoredIdentity,
     create_line,
+    difference,
     event_document,
 )
 from trailseal.adapters.indexes.elasticsearch.months import REGISTER_TTL_S, Documents, Months
@@ -55,7 +56,16 @@ class _Lookup(msgspec.Struct, frozen=True, gc=False):
     docs: list[_Found]
 
 
+class _Document(msgspec.Struct, frozen=True, gc=False):
+    source: dict[str, Any] | None = msgspec.field(name="_source", default=None)
+
+
+class _Documents(msgspec.Struct, frozen=True, gc=False):
+    docs: list[_Document]
+
+
 _LOOKUP: Final = msgspec.json.Decoder(_Lookup)
+_WHOLE: Final = msgspec.json.Decoder(_Documents)
 _STORED: Final = Stored()
 _EXPIRED: Final = Expired()
 
@@ -233,6 +243,30 @@ class ElasticsearchIndex:
     def offsets(self, log: int, partition: int, start: int, stop: int) -> list[int]:
         """See `EventIndex.offsets`."""
         return self._searcher.offsets(log, partition, start, stop)
+
+    def compare(self, entries: Sequence[Entry]) -> list[str | None]:
+        """See `EventIndex.compare`; reads by id, and so even what no refresh has shown yet."""
+        found: list[str | None] = []
+        for start in range(0, len(entries), _LOOKUPS):
+            found += self._compare(entries[start : start + _LOOKUPS])
+        return found
+
+    def _compare(self, entries: Sequence[Entry]) -> list[str | None]:
+        what = "a look at documents"
+        prefix = self._connection.prefix
+        wanted = [
+            {"_index": mapping.alias_name(prefix, entry.month), "_id": entry.document_id} for entry in entries
+        ]
+        answer = self._connection.request(
+            "POST",
+            "/_mget?filter_path=docs.found,docs.error.type,docs._source",
+            msgspec.json.encode({"docs": wanted}),
+            what=what,
+        )
+        docs = decoded(_WHOLE, answer, what).docs
+        if len(docs) != len(entries):
+            raise Unavailable("Elasticsearch answered for another number of documents than asked; ask again")
+        return [difference(entry, one.source) for entry, one in zip(entries, docs, strict=True)]
 
     def close(self) -> None:
         """End threads and connections."""

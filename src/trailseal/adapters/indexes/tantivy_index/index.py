@@ -127,6 +127,12 @@ class TantivyIndex:
         with translated("be searched"):
             return view.offsets(log, partition, start, stop)
 
+    def compare(self, entries: Sequence[Entry]) -> list[str | None]:
+        """See `EventIndex.compare`."""
+        view = self._view()
+        with translated("be searched"):
+            return view.compare(entries)
+
     def close(self) -> None:
         """See `EventIndex.close`; waits for merges under way, which write to the folder."""
         with self._writing:

@@ -7,17 +7,18 @@ ties as it likes, so events of one instant are always taken together and sorted 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import tantivy
 from tantivy import Occur, Order
 
 from trailseal.adapters.indexes.tantivy_index.buckets import Range, Window, windows
+from trailseal.adapters.indexes.tantivy_index.comparing import Comparison
 from trailseal.adapters.indexes.tantivy_index.queries import QueryBuilder
 from trailseal.adapters.indexes.tantivy_index.schema import BLOCK, block_term
 from trailseal.adapters.indexes.tantivy_index.ties import Ties, key_of
-from trailseal.model.projection import SortKey
+from trailseal.model.projection import Entry, SortKey
 from trailseal.model.query import Count, Query
 
 _FIRST_WINDOW: Final = 1_024
@@ -38,6 +39,7 @@ class View:
     ) -> None:
         self._searcher = searcher
         self._builder = QueryBuilder(index, schema, searcher)
+        self._comparison = Comparison(schema, searcher)
         self._ties, self._generation = ties, generation
         self._years = tuple(sorted(int(term[1:]) for term, _ in searcher.terms_with_prefix("bucket", "y")))
 
@@ -91,6 +93,10 @@ class View:
             ).hits
             found += [offset for offset, _ in hits if start <= offset < stop]
         return found
+
+    def compare(self, entries: Sequence[Entry]) -> list[str | None]:
+        """See `EventIndex.compare`."""
+        return [self._comparison.difference(entry) for entry in entries]
 
     def _blocks(self, log: int, partition: int, start: int, stop: int) -> list[str]:
         """The terms of the blocks in [start, stop) that hold anything, ascending."""
