@@ -17,6 +17,7 @@ from trailseal.cli import (
     search,
     settings_table,
     up,
+    verify,
     witness,
 )
 from trailseal.cli.options import examples
@@ -73,6 +74,14 @@ app.add_typer(witness.witness, name="witness")
 app.command("reconcile", epilog=examples("trailseal reconcile", "trailseal reconcile --form ndjson"))(
     reconcile.reconcile
 )
+app.command(
+    "verify",
+    epilog=examples(
+        "trailseal verify",
+        'trailseal verify --key "$(cat log.vkey)" --witness "$(cat witness.vkey)" --checkpoint last-visit',
+        "trailseal verify --id e-42 --tenant acme",
+    ),
+)(verify.verify)
 app.command(
     "settings", epilog=examples("trailseal settings", "TRAILSEAL_PORT=9000 trailseal settings --form ndjson")
 )(settings_table.settings)

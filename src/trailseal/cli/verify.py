@@ -1,0 +1,163 @@
+"""`trailseal verify`: is everything as it was sealed, and who vouches for that?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from trailseal.bootstrap import Engines, open_engines
+from trailseal.cli.options import Config, Data, settings_from
+from trailseal.cli.output import Form, as_table, draw_table, notice, progress_bar, write_ndjson
+from trailseal.errors import InvalidQuery, Unavailable, UsageError
+from trailseal.model.query import Condition, Exact, Field, Query
+from trailseal.model.timestamps import format_rfc3339
+from trailseal.query.times import Bound, parse_bound, resolve
+from trailseal.verification.trust import Trust, trust_from
+from trailseal.verification.whole import Range, Verification, verify_logs
+
+EXIT_TAMPERED = 1
+EXIT_UNVERIFIED = 2
+_US_IN_MS = 1_000
+_SAME_ID = 64
+
+Keys = Annotated[
+    list[str] | None, typer.Option("--key", metavar="VKEY", help="A log's public key, from elsewhere.")
+]
+Witnesses = Annotated[list[str] | None, typer.Option("--witness", metavar="VKEY", help="A witness's public key.")]
+Quorum = Annotated[
+    int | None, typer.Option("--quorum", min=0, help="Witnesses needed; default: all that are named.")
+]
+Kept = Annotated[
+    list[Path] | None, typer.Option("--checkpoint", metavar="FILE", help="A checkpoint kept from an earlier visit.")
+]
+
+
+def verify(
+    event_id: Annotated[str | None, typer.Option("--id", help="Only the event of this id.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Of that event.")] = None,
+    time_from: Annotated[str | None, typer.Option("--time-from", help="Only what was received since.")] = None,
+    time_to: Annotated[str | None, typer.Option("--time-to", help="Only what was received before then.")] = None,
+    key: Keys = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
+    checkpoint: Kept = None,
+    form: Annotated[Form, typer.Option("--form", help="How to write the rows.")] = Form.AUTO,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Verify the log against its seals: every record, every claim about it, every searchable field.
+
+    Works beside a running `trailseal up`. Keys named with --key are believed; without them the log's own list is
+    used, which proves nothing to an outsider. Exit status: 0 clean, 1 tampering, 2 could not verify.
+    """
+    trust = trust_from(key or (), witness or (), quorum, _kept(checkpoint or ()))
+    try:
+        engines = open_engines(settings_from(config, data=data), "read")
+        try:
+            result = _verify(engines, trust, _range(engines, event_id, tenant, time_from, time_to))
+        finally:
+            engines.close()
+    except Unavailable as error:
+        notice(f"trailseal: {error}")
+        raise typer.Exit(EXIT_UNVERIFIED) from error
+    _write(result, form)
+    if result.suspicions:
+        raise typer.Exit(EXIT_TAMPERED)
+    if _undecided(result, trust):
+        raise typer.Exit(EXIT_UNVERIFIED)
+
+
+def _verify(engines: Engines, trust: Trust, wanted: Range) -> Verification:
+    columns = (TextColumn("Verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with progress_bar(*columns) as bar:
+        task = bar.add_task("", total=None)
+        return verify_logs(
+            engines.log,
+            engines.index,
+            engines.ledger,
+            trust,
+            wanted=wanted,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _kept(paths: Sequence[Path]) -> list[tuple[str, bytes]]:
+    kept = []
+    for path in paths:
+        try:
+            kept.append((str(path), path.read_bytes()))
+        except OSError as error:
+            raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+    return kept
+
+
+def _range(
+    engines: Engines, event_id: str | None, tenant: str | None, time_from: str | None, time_to: str | None
+) -> Range:
+    if event_id is None:
+        if tenant is not None:
+            raise UsageError("--tenant goes with --id: a log holds all tenants and is verified as a whole.")
+        return Range(_milliseconds(engines, "--time-from", time_from), _milliseconds(engines, "--time-to", time_to))
+    query = Query(
+        tenants=None if tenant is None else (tenant,), conditions=(Condition(Field.ID, (Exact(event_id),)),)
+    )
+    hits = engines.index.search(query, None, _SAME_ID)
+    if not hits:
+        raise UsageError("No event has this id here; if it should, verify the whole log.")
+    positions = (hit.key.position for hit in hits)
+    return Range(only=frozenset((one.log, one.partition, one.offset) for one in positions))
+
+
+def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        bound: Bound = parse_bound(name, text)
+    except InvalidQuery as error:
+        raise UsageError(str(error)) from error
+    us = resolve(bound, engines.clock.now_us())
+    return None if us is None else us // _US_IN_MS
+
+
+def _undecided(result: Verification, trust: Trust) -> bool:
+    """Whether nothing was found only because what was asked for could not be looked at."""
+    if not result.logs:
+        return True
+    unsigned = any(not log.signed for log in result.logs)
+    return unsigned or (trust.quorum > 0 and any(log.cosigned is None for log in result.logs))
+
+
+def _write(result: Verification, form: Form) -> None:
+    if as_table(form):
+        rows = [
+            (
+                f"{log.log}/{log.partition}",
+                f"{log.verified:,}",
+                f"{log.gaps:,}",
+                f"{log.signed:,} of {log.size:,}",
+                "-" if log.cosigned is None else f"{log.cosigned:,}",
+                "-" if log.cosigned_at is None else format_rfc3339(log.cosigned_at * 1_000_000),
+                log.root[:16],
+            )
+            for log in result.logs
+        ]
+        draw_table(
+            ("partition", "verified", "gaps", "signed leaves", "cosigned", "at", "root"),
+            rows,
+            numbers=frozenset(("verified", "gaps", "signed leaves", "cosigned")),
+        )
+    else:
+        write_ndjson([*result.logs, *result.suspicions])
+    for suspicion in result.suspicions if as_table(form) else ():
+        notice(str(suspicion))
+    if result.untold:
+        notice(f"... and {result.untold:,} more.")
+    for question in result.open_questions:
+        notice(question)
+    if as_table(form):
+        found = len(result.suspicions) + result.untold
+        notice(f"TAMPERING: {found:,} findings." if found else "Nothing was found that is not as it was sealed.")

@@ -1,0 +1,11 @@
+"""Verification: what is stored against what was sealed, and what was sealed against what was signed.
+
+    suspicions   what can be found, by name, with position and event
+    trust        whose word counts: the log's keys, the witnesses, checkpoints that an auditor kept
+    signatures   a tree against the checkpoints that were signed of it
+    records      the log's records against the leaves of their offsets
+    claims       the ledger's outcome rows and the index's documents against the records
+    whole        all of it, one partition after the other, in a stream
+
+Nothing here writes; nothing here believes what it can check.
+"""

@@ -1,0 +1,199 @@
+"""What ledger and index say of each record, against the record itself.
+
+A row is a claim, and nothing seals it: somebody who wants an event gone could call it a duplicate, a dead letter or
+a gap. So each claim is checked against records that are sealed. What is not claimed must be in the index, and there
+exactly as its record says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trailseal.errors import InvalidEvent
+from trailseal.formats import decode_record
+from trailseal.model.outcomes import NOT_INDEXED, Head, OutcomeRow
+from trailseal.model.projection import Entry, colliding, entry
+from trailseal.model.record import Position, Record
+from trailseal.ports.index import EventIndex
+from trailseal.ports.ledger import Ledger
+from trailseal.ports.log import EventLog
+from trailseal.verification.suspicions import Suspicions
+
+_AT_ONCE = 500
+_READ_BYTES = 2 << 20
+
+
+def decoded(record: Record, origin: str) -> Entry | None:
+    """What the pipeline makes of the record; None where it is no event."""
+    try:
+        made = decode_record(record, origin)
+    except InvalidEvent:
+        return None
+    return entry(record, made.event, made.format, made.words)
+
+
+@dataclass(slots=True)
+class ClaimCheck:
+    """Checks rows and documents of one partition, a stretch of offsets at a time.
+
+    Attributes:
+        log: the records.
+        ledger: the rows.
+        index: the documents.
+        head: of the partition.
+        origin: the event log's identity, from which ids are derived.
+        unprovable: rows that say what nobody outside could check: an index's own refusal.
+    """
+
+    log: EventLog
+    ledger: Ledger
+    index: EventIndex
+    head: Head
+    origin: str
+    suspicions: Suspicions
+    unprovable: int = 0
+    _wanted: list[Entry] = field(default_factory=list)
+
+    def check(self, start: int, stop: int, records: Mapping[int, Record], damaged: Iterable[int]) -> None:
+        """Check the offsets in [start, stop).
+
+        Args:
+            start: first offset.
+            stop: behind the last.
+            records: those that are as they were sealed, by offset.
+            damaged: offsets whose record is not; what is said of them cannot be judged.
+        """
+        unjudged = set(damaged)
+        rows = self._rows(start, stop)
+        expected: set[int] = set()
+        for offset in range(start, stop):
+            row, record = rows.get(offset), records.get(offset)
+            if row is not None and row.kind in NOT_INDEXED:
+                if offset not in unjudged:
+                    self._claimed_absent(row, offset, record)
+                continue
+            expected.add(offset)
+            if offset not in unjudged and record is not None:
+                self._indexed(record, row)
+        self._settle()
+        self._documents(start, stop, expected)
+
+    def _rows(self, start: int, stop: int) -> dict[int, OutcomeRow]:
+        rows: dict[int, OutcomeRow] = {}
+        for row in self.ledger.outcomes(self.head.log, self.head.partition, start, stop):
+            first = row.position.offset
+            for offset in range(max(first, start), min(first + row.count, stop)):
+                known = rows.get(offset)
+                if known is None or known.kind not in NOT_INDEXED or row.kind == "erased":
+                    rows[offset] = row
+        return rows
+
+    def _indexed(self, record: Record, row: OutcomeRow | None) -> None:
+        made = decoded(record, self.origin)
+        offset = record.position.offset
+        if made is None:
+            self.suspicions.add("false-outcome", offset, detail="it counts as indexed and is no event")
+            return
+        if row is not None and row.kind == "id_collision":
+            other = None if row.of is None else self._event_at(row.of)
+            if other is None or other.document_id != made.document_id or other.month != made.month:
+                self._false(made, "it counts as an id collision, and nothing at the named position has its id")
+            made = colliding(made)
+        self._wanted.append(made)
+        if len(self._wanted) >= _AT_ONCE:
+            self._settle()
+
+    def _settle(self) -> None:
+        wanted, self._wanted = self._wanted, []
+        for made, difference in zip(wanted, self.index.compare(wanted), strict=True):
+            if difference is None:
+                continue
+            projection = made.projection
+            kind = "missing-document" if difference == "missing" else "edited-projection"
+            self.suspicions.add(
+                kind,  # type: ignore[arg-type] # one of two literals
+                projection.position.offset,
+                tenant_id=projection.tenant_id,
+                event_id=projection.id,
+                detail=None if difference == "missing" else f"the field {difference}",
+            )
+
+    def _claimed_absent(self, row: OutcomeRow, offset: int, record: Record | None) -> None:
+        """A row that explains why there is no document."""
+        if row.kind == "gap":
+            if record is not None:
+                self.suspicions.add("false-outcome", offset, detail="it counts as a gap and is a record")
+        elif row.kind in {"erased", "expired"}:
+            self.suspicions.add(
+                "unordered-removal", offset, tenant_id=row.tenant_id, event_id=row.event_id, detail=row.kind
+            )
+        elif record is None:
+            self.suspicions.add("false-outcome", offset, detail=f"it counts as {row.kind} and is no record")
+        elif row.kind == "dead_letter":
+            self._dead_letter(row, record)
+        else:
+            self._duplicate(row, record)
+
+    def _dead_letter(self, row: OutcomeRow, record: Record) -> None:
+        kept = self.ledger.kept(row.position)
+        offset = record.position.offset
+        if kept is None or _bytes(kept) != _bytes(record):
+            self.suspicions.add("false-outcome", offset, detail="the record kept of it is another one")
+        made = decoded(record, self.origin)
+        if made is None:
+            return
+        if row.tenant_id is None:
+            self._false(made, f"it counts as a dead letter ({row.code}) and is an event")
+        else:
+            self.unprovable += 1
+
+    def _duplicate(self, row: OutcomeRow, record: Record) -> None:
+        made = decoded(record, self.origin)
+        original = None if row.of is None else self._event_at(row.of)
+        if made is None or original is None or row.of == record.position:
+            self.suspicions.add(
+                "false-outcome",
+                record.position.offset,
+                tenant_id=row.tenant_id,
+                event_id=row.event_id,
+                detail="it counts as a duplicate of what is no event",
+            )
+        elif _same(made) != _same(original):
+            self._false(made, f"it counts as a duplicate of {row.of}, which is another event")
+        else:
+            self._wanted.append(original)
+
+    def _event_at(self, position: Position) -> Entry | None:
+        if self.ledger.log_number(self.log.origin) != position.log:
+            return None
+        items = self.log.read(position.partition, position.offset, 1, _READ_BYTES)
+        record = items[0] if items else None
+        return decoded(record, self.origin) if isinstance(record, Record) else None
+
+    def _false(self, made: Entry, detail: str) -> None:
+        projection = made.projection
+        self.suspicions.add(
+            "false-outcome",
+            projection.position.offset,
+            tenant_id=projection.tenant_id,
+            event_id=projection.id,
+            detail=detail,
+        )
+
+    def _documents(self, start: int, stop: int, expected: set[int]) -> None:
+        seen: set[int] = set()
+        for offset in self.index.offsets(self.head.log, self.head.partition, start, stop):
+            if offset not in expected:
+                self.suspicions.add("foreign-document", offset, detail="the ledger says that there is none")
+            elif offset in seen:
+                self.suspicions.add("foreign-document", offset, detail="a second one for this position")
+            seen.add(offset)
+
+
+def _same(made: Entry) -> tuple[str, str, bytes]:
+    return made.month, made.document_id, made.projection.content_hash
+
+
+def _bytes(record: Record) -> tuple[object, ...]:
+    return record.timestamp_ms, record.key, record.value, record.headers

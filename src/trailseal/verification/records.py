@@ -1,0 +1,105 @@
+"""The log's records against the leaves of their offsets: every leaf is made anew from the bytes that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trailseal.merkle.frame import commitment, derived_salt
+from trailseal.merkle.hash import HASH_SIZE
+from trailseal.merkle.leaf import LeafEntry, record_entries
+from trailseal.merkle.tiles import TILE_WIDTH
+from trailseal.model.record import Gap, Record
+from trailseal.ports.ledger import Ledger
+from trailseal.ports.log import EventLog
+from trailseal.sealing.leaves import LeafMaker, Leaves
+from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.periods import PeriodSecrets, week_of
+from trailseal.sealing.tree import LogTree
+
+READ_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An offset whose leaf is not the one its record gives.
+
+    Attributes:
+        offset: where.
+        sealed: the entry in the tree.
+        found: the record that is there now, or None.
+        commit: the commitment that record gives, or None.
+    """
+
+    offset: int
+    sealed: LeafEntry
+    found: Record | None
+    commit: bytes | None
+
+
+class RecordCheck:
+    """Makes the leaves of one partition's records anew. Used by one thread."""
+
+    def __init__(self, log: EventLog, ledger: Ledger, sealed: SealedLog) -> None:
+        self._log, self._sealed = log, sealed
+        self._secrets = PeriodSecrets(ledger, sealed.log)
+        self._maker = LeafMaker(sealed.origin, self._secrets)
+        self.unprovable = 0
+        """Records whose weekly secret is destroyed, so that nobody can show what was sealed."""
+
+    def read(self, start: int, stop: int) -> list[Record | Gap]:
+        """What the log holds of [start, stop), each offset once, as far as it goes."""
+        found: list[Record | Gap] = []
+        at = start
+        while at < stop:
+            items = self._log.read(self._sealed.partition, at, stop - at, READ_BYTES)
+            if not items:
+                break
+            for item in items:
+                count = min(item.count, stop - at) if isinstance(item, Gap) else 1
+                found.append(Gap(item.position, count) if isinstance(item, Gap) else item)
+                at += count
+        return found
+
+    def entries(self, items: list[Record | Gap]) -> list[bytes]:
+        """The entries that these items give; empty bytes where the secret of a record is destroyed."""
+        leaves = Leaves()
+        self._maker.add(leaves, items)
+        for index, (offset, time_ms, frame) in leaves.waiting.items():
+            secret = self._secrets.find(week_of(time_ms))
+            if secret is None:
+                self.unprovable += 1
+                continue
+            commit = commitment(derived_salt(secret, self._sealed.origin, offset), frame)
+            leaves.entries[index] = record_entries([(offset, time_ms, commit)])[0]
+        return leaves.entries
+
+    def differences(
+        self, start: int, sealed: list[bytes], items: list[Record | Gap], made: list[bytes]
+    ) -> Iterator[Difference]:
+        """Offsets from ``start`` on where what is there does not give what was sealed."""
+        if sealed == made:
+            return
+        records = {item.position.offset: item for item in items if isinstance(item, Record)}
+        for place, entry in enumerate(sealed):
+            fresh = made[place] if place < len(made) else None
+            if fresh not in (entry, b""):
+                offset = start + place
+                record = records.get(offset)
+                commit = None if fresh is None or record is None else fresh[-HASH_SIZE:]
+                yield Difference(offset, LeafEntry.decode(entry), record, commit)
+
+
+def sealed_elsewhere(tree: LogTree, commits: frozenset[bytes]) -> dict[bytes, int]:
+    """Where in the tree these commitments were sealed; for telling a moved or copied record from an edited one.
+
+    Raises:
+        IntegrityViolation: the tree cannot be read.
+    """
+    found: dict[bytes, int] = {}
+    for number in range(-(-tree.size // TILE_WIDTH)):
+        for data in tree.bundle(number):
+            if data[-HASH_SIZE:] in commits:
+                entry = LeafEntry.decode(data)
+                found.setdefault(entry.commit, entry.offset)
+    return found

@@ -1,0 +1,130 @@
+"""A tree against what was signed of it: by its own key, by witnesses, and what an auditor kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trailseal.errors import IntegrityViolation
+from trailseal.merkle.checkpoints import Checkpoint
+from trailseal.merkle.errors import MerkleError, UntrustedNote
+from trailseal.merkle.notes import VerifierKey
+from trailseal.merkle.signing import OpenedCheckpoint, open_checkpoint
+from trailseal.ports.ledger import Ledger
+from trailseal.ports.seals import StoredCheckpoint
+from trailseal.sealing.checkpoints import merged, published_keys
+from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.tree import LogTree
+from trailseal.verification.suspicions import Suspicions
+from trailseal.verification.trust import Trust
+
+CHECKED = 100
+"""Signed checkpoints that are looked at, the newest first; each of them covers everything before it."""
+
+
+@dataclass(slots=True)
+class Signed:
+    """What is vouched for.
+
+    Attributes:
+        newest: the largest checkpoint that holds, or None.
+        cosigned: the largest that a quorum of witnesses cosigned; None where there is none or no witness was named.
+        checked: how many checkpoints were compared with the tree.
+        open_questions: sentences on what could not be checked.
+    """
+
+    newest: OpenedCheckpoint | None = None
+    cosigned: OpenedCheckpoint | None = None
+    checked: int = 0
+    open_questions: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Leaves that a signature covers."""
+        return 0 if self.newest is None else self.newest.checkpoint.size
+
+
+def check_signatures(ledger: Ledger, log: SealedLog, tree: LogTree, trust: Trust, suspicions: Suspicions) -> Signed:
+    """Compare the tree with its checkpoints and with those the auditor kept.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    signed = Signed()
+    keys: Sequence[VerifierKey] = trust.log_keys(log.origin)
+    if not trust.keys:
+        keys = published_keys(ledger, log)
+        signed.open_questions.append(
+            f"The keys of {log.origin} were taken from its own ledger: name them with --key to prove anything to"
+            " an outsider."
+        )
+    elif not keys:
+        signed.open_questions.append(f"None of the keys given is of {log.origin}: its signatures say nothing here.")
+    comparison = _Comparison(log, tree, keys, trust, suspicions)
+    for stored in ledger.seals.checkpoints(log.log, log.partition, limit=CHECKED):
+        comparison.check(stored, signed)
+    for kept in trust.kept:
+        if kept.origin == log.origin:
+            comparison.holds(kept, "kept by the auditor")
+    if keys and signed.newest is None and not suspicions.all:
+        signed.open_questions.append(f"No checkpoint of {log.origin} is signed yet.")
+    if trust.quorum and signed.cosigned is None:
+        signed.open_questions.append(
+            f"None of the {signed.checked} newest checkpoints of {log.origin} is cosigned by {trust.quorum} of the"
+            " witnesses named."
+        )
+    return signed
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    log: SealedLog
+    tree: LogTree
+    keys: Sequence[VerifierKey]
+    trust: Trust
+    suspicions: Suspicions
+
+    def check(self, stored: StoredCheckpoint, signed: Signed) -> None:
+        """Check the signatures of a stored checkpoint, and the tree against it."""
+        try:
+            note = merged(stored).to_bytes()
+            opened = open_checkpoint(note, self.log.origin, self.keys, self.trust.witnesses)
+        except UntrustedNote as error:
+            if self.keys:
+                self._bad(stored, str(error))
+            return
+        except (MerkleError, IntegrityViolation) as error:
+            self._bad(stored, str(error).removesuffix("."))
+            return
+        if opened.checkpoint.size != stored.size:
+            self._bad(stored, "it says another size")
+            return
+        signed.checked += 1
+        if not self.holds(opened.checkpoint, "signed"):
+            return
+        if signed.newest is None:
+            signed.newest = opened
+        names = {signature.key.name for signature in opened.cosignatures}
+        if signed.cosigned is None and self.trust.quorum and len(names) >= self.trust.quorum:
+            signed.cosigned = opened
+
+    def holds(self, checkpoint: Checkpoint, how: str) -> bool:
+        """Whether the tree grew out of the checkpoint's."""
+        at = self.log.offset_of(max(checkpoint.size, 1))
+        if checkpoint.size > self.tree.size:
+            detail = f"{checkpoint.size} leaves were {how}, the tree has {self.tree.size}"
+            self.suspicions.add("rolled-back", self.log.offset_of(max(self.tree.size, 1)), detail=detail)
+            return False
+        try:
+            root = self.tree.root(checkpoint.size)
+        except IntegrityViolation as error:
+            self.suspicions.add("damaged-tree", at, detail=str(error).removesuffix("."))
+            return False
+        if root != checkpoint.root:
+            self.suspicions.add("forked", at, detail=f"another tree of {checkpoint.size} leaves was {how}")
+            return False
+        return True
+
+    def _bad(self, stored: StoredCheckpoint, why: str) -> None:
+        at = self.log.offset_of(max(stored.size, 1))
+        self.suspicions.add("bad-signature", at, detail=f"size {stored.size}: {why}")

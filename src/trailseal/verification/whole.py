@@ -1,0 +1,311 @@
+"""A whole log, a range of it or one event: partition by partition, in a stream, memory flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from trailseal.errors import IntegrityViolation
+from trailseal.merkle.leaf import EntryType, LeafEntry
+from trailseal.merkle.tiles import TILE_WIDTH
+from trailseal.model.outcomes import Head
+from trailseal.model.record import Gap, Record
+from trailseal.ports.index import EventIndex
+from trailseal.ports.ledger import Ledger
+from trailseal.ports.log import EventLog
+from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.state import SealState
+from trailseal.sealing.tree import LogTree
+from trailseal.verification.claims import ClaimCheck, decoded
+from trailseal.verification.records import Difference, RecordCheck, sealed_elsewhere
+from trailseal.verification.signatures import Signed, check_signatures
+from trailseal.verification.suspicions import Suspicion, Suspicions
+from trailseal.verification.trust import Trust
+
+CHUNK = 16 * TILE_WIDTH
+_END = 2**62
+
+Progress = Callable[[int, int], None]
+"""Called with offsets checked so far and offsets to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What is asked for.
+
+    Attributes:
+        from_ms: append time from which on, milliseconds since 1970 UTC, or None.
+        to_ms: append time before which, or None.
+        only: these positions alone, (log, partition, offset), or None.
+    """
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    only: frozenset[tuple[int, int, int]] | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return self.from_ms is None and self.to_ms is None and self.only is None
+
+
+class VerifiedLog(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of one partition.
+
+    Attributes:
+        log: the log's number.
+        partition: the partition.
+        origin: the log's name in checkpoints.
+        size: leaves of its tree.
+        root: of that tree, hexadecimal.
+        signed: leaves that a checkpoint signed by the log covers.
+        cosigned: leaves that a quorum of witnesses cosigned, or None where none was named.
+        cosigned_at: POSIX seconds of the newest of those cosignatures.
+        verified: records that are what was sealed.
+        gaps: offsets that never held a record.
+        unprovable: records and claims that nobody can prove any more.
+    """
+
+    log: int
+    partition: int
+    origin: str
+    size: int
+    root: str
+    signed: int
+    verified: int
+    gaps: int
+    unprovable: int
+    cosigned: int | None = None
+    cosigned_at: int | None = None
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """The whole result.
+
+    Attributes:
+        logs: one per partition.
+        suspicions: what is not as it was sealed.
+        untold: how many more there were.
+        open_questions: sentences on what could not be checked.
+    """
+
+    logs: tuple[VerifiedLog, ...]
+    suspicions: tuple[Suspicion, ...]
+    untold: int
+    open_questions: tuple[str, ...]
+
+
+def verify_logs(
+    log: EventLog,
+    index: EventIndex,
+    ledger: Ledger,
+    trust: Trust,
+    *,
+    wanted: Range | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Verify every sealed partition below its head; may run beside the pipeline.
+
+    Args:
+        log: the records.
+        index: the documents.
+        ledger: heads, rows, tiles and checkpoints.
+        trust: whose word counts.
+        wanted: a part of it; None = everything.
+        progress: told after each stretch.
+
+    Raises:
+        Unavailable: an engine does not answer, so that nothing can be said.
+    """
+    asked = wanted or Range()
+    number = ledger.log_number(log.origin)
+    heads = [] if number is None else ledger.heads(number)
+    index.refresh()
+    total = sum(head.taken_in for head in heads)
+    done = 0
+    results: list[VerifiedLog] = []
+    suspicions: list[Suspicion] = []
+    untold = 0
+    questions: list[str] = []
+    for head in heads:
+        partition = _Partition(log, index, ledger, head)
+        for checked in partition.verify(trust, asked):
+            done += checked
+            if progress is not None:
+                progress(done, total)
+        results += partition.result
+        suspicions += partition.suspicions.all
+        untold += partition.suspicions.untold
+        questions += partition.questions
+    for other in sorted(set(ledger.logs()) - {number}):
+        questions.append(
+            f"Log {other} is an earlier one: its records are not in the log that is open, so only the genesis of"
+            " its successor vouches for its end."
+        )
+    return Verification(tuple(results), tuple(suspicions), untold, tuple(questions))
+
+
+class _Partition:
+    """The verification of one partition."""
+
+    def __init__(self, log: EventLog, index: EventIndex, ledger: Ledger, head: Head) -> None:
+        self._log, self._index, self._ledger, self._head = log, index, ledger, head
+        self.suspicions = Suspicions(head.log, head.partition)
+        self.questions: list[str] = []
+        self.result: list[VerifiedLog] = []
+        self._verified = self._gaps = 0
+        self._edited: list[Difference] = []
+
+    def verify(self, trust: Trust, asked: Range) -> Iterator[int]:
+        """Do it; yields how many offsets each step took."""
+        head = self._head
+        sealed, tree = self._tree()
+        if sealed is None or tree is None:
+            yield head.taken_in
+            return
+        signed = check_signatures(self._ledger, sealed, tree, trust, self.suspicions)
+        self.questions += signed.open_questions
+        records = RecordCheck(self._log, self._ledger, sealed)
+        claims = ClaimCheck(self._log, self._ledger, self._index, head, self._log.origin, self.suspicions)
+        try:
+            for start in range(head.base, head.next, CHUNK):
+                stop = min(start + CHUNK, head.next)
+                self._stretch(start, stop, (sealed, tree), (records, claims), asked)
+                yield stop - start
+            self._name_edited(tree)
+        except IntegrityViolation as error:
+            self.suspicions.add("damaged-tree", head.base, detail=str(error).removesuffix("."))
+        if asked.everything:
+            self._check_ends()
+        if signed.newest is not None and signed.size < tree.size:
+            self.questions.append(
+                f"The last {tree.size - signed.size} leaves of {sealed.origin} are sealed and not signed yet."
+            )
+        self.result.append(self._summary(sealed, tree, signed, records.unprovable + claims.unprovable))
+
+    def _tree(self) -> tuple[SealedLog | None, LogTree | None]:
+        head = self._head
+        try:
+            sealed = SealedLog.stored(self._ledger, head.log, head.partition)
+            tree = LogTree(SealState.of(head.seal).edge, self._ledger.seals)
+            size = 0 if sealed is None or head.seal is None else sealed.size_at(head.next)
+            if sealed is not None and tree.size == size and (not size or tree.entry(0) == sealed.entry.encode()):
+                return sealed, tree
+            if sealed is None and head.seal is None:
+                if head.taken_in:
+                    self.questions.append(f"Partition {head.log}/{head.partition} was never sealed.")
+                return None, None
+            detail = "head, genesis and tree do not belong together"
+        except IntegrityViolation as error:
+            detail = str(error).removesuffix(".")
+        self.suspicions.add("damaged-tree", head.base, detail=detail)
+        return None, None
+
+    def _stretch(
+        self,
+        start: int,
+        stop: int,
+        trees: tuple[SealedLog, LogTree],
+        checks: tuple[RecordCheck, ClaimCheck],
+        asked: Range,
+    ) -> None:
+        (sealed, tree), (records, claims) = trees, checks
+        first, last = sealed.index_of(start), sealed.index_of(stop - 1)
+        entries = [
+            entry
+            for number in range(first // TILE_WIDTH, last // TILE_WIDTH + 1)
+            for entry in tree.bundle(number)[max(first - number * TILE_WIDTH, 0) : last - number * TILE_WIDTH + 1]
+        ]
+        run = self._asked(entries, start, asked)
+        if run is None:
+            return
+        start, stop = run[0], run[1]
+        entries = entries[run[2] : run[2] + stop - start]
+        items = records.read(start, stop)
+        made = records.entries(items)
+        damaged = {difference.offset for difference in self._differences(records, start, entries, items, made)}
+        good = {
+            item.position.offset: item
+            for item in items
+            if isinstance(item, Record) and item.position.offset not in damaged
+        }
+        self._verified += len(good)
+        self._gaps += stop - start - len(good) - len(damaged)
+        claims.check(start, stop, good, damaged)
+
+    def _asked(self, entries: list[bytes], start: int, asked: Range) -> tuple[int, int, int] | None:
+        """The part of a stretch that is asked for: its offsets, and where it begins among the entries."""
+        if asked.everything:
+            return start, start + len(entries), 0
+        wanted = [place for place, entry in enumerate(entries) if self._is_asked(entry, start + place, asked)]
+        if not wanted:
+            return None
+        return start + wanted[0], start + wanted[-1] + 1, wanted[0]
+
+    def _is_asked(self, data: bytes, offset: int, asked: Range) -> bool:
+        if asked.only is not None:
+            return (self._head.log, self._head.partition, offset) in asked.only
+        entry = LeafEntry.decode(data)
+        if entry.type is not EntryType.RECORD:
+            return False
+        return (asked.from_ms is None or entry.time_ms >= asked.from_ms) and (
+            asked.to_ms is None or entry.time_ms < asked.to_ms
+        )
+
+    def _differences(
+        self, records: RecordCheck, start: int, entries: list[bytes], items: list[Record | Gap], made: list[bytes]
+    ) -> Iterator[Difference]:
+        for difference in records.differences(start, entries, items, made):
+            yield difference
+            offset = difference.offset
+            if difference.found is None and offset >= start + len(made):
+                self.suspicions.add("cut-off-log", offset)
+            elif difference.found is None:
+                self.suspicions.add("deleted-record", offset)
+            elif difference.sealed.type is not EntryType.RECORD:
+                self.suspicions.add("inserted-record", offset)
+            else:
+                self._edited.append(difference)
+
+    def _name_edited(self, tree: LogTree) -> None:
+        """Tell records that were moved or copied from those that were edited."""
+        commits = frozenset(difference.commit for difference in self._edited if difference.commit is not None)
+        elsewhere = sealed_elsewhere(tree, commits) if commits else {}
+        for difference in self._edited:
+            event = None if difference.found is None else decoded(difference.found, self._log.origin)
+            origin = None if difference.commit is None else elsewhere.get(difference.commit)
+            self.suspicions.add(
+                "edited-record" if origin is None else "moved-record",
+                difference.offset,
+                tenant_id=None if event is None else event.projection.tenant_id,
+                event_id=None if event is None else event.projection.id,
+                detail=None if origin is None else f"offset {origin}",
+            )
+
+    def _check_ends(self) -> None:
+        head = self._head
+        end = self._log.bounds(head.partition).next
+        for offset in self._index.offsets(head.log, head.partition, head.next, _END):
+            if offset >= max(end, head.next):
+                self.suspicions.add("foreign-document", offset, detail="past the end of the log")
+        for offset in self._index.offsets(head.log, head.partition, 0, head.base):
+            self.suspicions.add("foreign-document", offset, detail="from before the log was taken in")
+
+    def _summary(self, sealed: SealedLog, tree: LogTree, signed: Signed, unprovable: int) -> VerifiedLog:
+        cosigned = signed.cosigned
+        times = [] if cosigned is None else [one.time for one in cosigned.cosignatures if one.time is not None]
+        return VerifiedLog(
+            log=sealed.log,
+            partition=sealed.partition,
+            origin=sealed.origin,
+            size=tree.size,
+            root=tree.edge.root().hex(),
+            signed=signed.size,
+            verified=self._verified,
+            gaps=self._gaps,
+            unprovable=unprovable,
+            cosigned=None if cosigned is None else cosigned.checkpoint.size,
+            cosigned_at=max(times, default=None),
+        )
