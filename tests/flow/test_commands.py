@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +140,25 @@ def test_a_setting_is_shown_with_its_source_and_without_its_password(data: Path)
         "default",
     )
     assert b"canary" not in done.stdout + done.stderr
+
+
+def test_a_verification_ends_with_0_for_clean_1_for_tampering_2_for_undecided(data: Path, tmp_path: Path) -> None:
+    (vkey,) = trailseal("keys", "show", data=data).stdout.decode().splitlines()
+    clean = trailseal("verify", "--key", vkey, data=data)
+    assert (clean.returncode, clean.stderr) == (0, b"")
+    (log,) = rows(clean)
+    assert (log["verified"], log["signed"], log["size"]) == (7, 8, 8)
+    assert trailseal("verify", "--id", "e3", data=data).returncode == 0
+
+    foreign = vkey.replace("/1/0+", "/1/9+")
+    assert trailseal("verify", "--key", foreign, data=data).returncode == 2
+    assert trailseal("verify", data=tmp_path / "nothing").returncode == 2
+
+    with sqlite3.connect(data / "log.sqlite") as log_file:
+        log_file.execute("UPDATE records SET value = replace(value, 'bob', 'eve') WHERE offset = 4")
+    log_file.close()
+    tampered = trailseal("verify", "--key", vkey, data=data)
+    (_, suspicion) = rows(tampered)
+    assert (tampered.returncode, suspicion["kind"], suspicion["position"]) == (1, "edited-record", "1/0/4")
+    told = trailseal("verify", "--form", "table", data=data).stderr.decode()
+    assert "1/0/4 (event default/e3): the record is not the one that was sealed here." in told

@@ -20,12 +20,16 @@ class HttpWitness:
     Args:
         url: http or https.
         key: see `Witness.key`.
+
+    Attributes:
+        url: as given.
     """
 
     def __init__(self, url: str, key: VerifierKey) -> None:
         self._parts = urlsplit(url)
         if self._parts.scheme not in {"http", "https"} or not self._parts.hostname:
             raise SettingsError(f"witnesses: {url!r} is no http or https URL.")
+        self.url = url
         self._key = key
 
     @property

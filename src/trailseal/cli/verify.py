@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -16,6 +18,7 @@ from trailseal.errors import InvalidQuery, Unavailable, UsageError
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import format_rfc3339
 from trailseal.query.times import Bound, parse_bound, resolve
+from trailseal.verification.suspicions import MEANING, Suspicion
 from trailseal.verification.trust import Trust, trust_from
 from trailseal.verification.whole import Range, Verification, verify_logs
 
@@ -23,6 +26,8 @@ EXIT_TAMPERED = 1
 EXIT_UNVERIFIED = 2
 _US_IN_MS = 1_000
 _SAME_ID = 64
+_COSIGNED_WITHIN_S = 300
+"""A witness that has not seen the end of a growing log for longer leaves its end unproved."""
 
 Keys = Annotated[
     list[str] | None, typer.Option("--key", metavar="VKEY", help="A log's public key, from elsewhere.")
@@ -125,10 +130,18 @@ def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:
 
 def _undecided(result: Verification, trust: Trust) -> bool:
     """Whether nothing was found only because what was asked for could not be looked at."""
-    if not result.logs:
+    if not result.logs or any(not log.signed for log in result.logs):
         return True
-    unsigned = any(not log.signed for log in result.logs)
-    return unsigned or (trust.quorum > 0 and any(log.cosigned is None for log in result.logs))
+    now_s = time.time()
+    return trust.quorum > 0 and any(
+        log.cosigned is None or (log.cosigned < log.signed and now_s - (log.cosigned_at or 0) > _COSIGNED_WITHIN_S)
+        for log in result.logs
+    )
+
+
+def _line(suspicion: Suspicion) -> dict[str, Any]:
+    named: dict[str, Any] = msgspec.to_builtins(suspicion)
+    return named | {"position": str(suspicion.position), "meaning": MEANING[suspicion.kind]}
 
 
 def _write(result: Verification, form: Form) -> None:
@@ -151,7 +164,7 @@ def _write(result: Verification, form: Form) -> None:
             numbers=frozenset(("verified", "gaps", "signed leaves", "cosigned")),
         )
     else:
-        write_ndjson([*result.logs, *result.suspicions])
+        write_ndjson([*result.logs, *(_line(suspicion) for suspicion in result.suspicions)])
     for suspicion in result.suspicions if as_table(form) else ():
         notice(str(suspicion))
     if result.untold:

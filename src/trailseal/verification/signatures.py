@@ -110,7 +110,7 @@ class _Comparison:
 
     def holds(self, checkpoint: Checkpoint, how: str) -> bool:
         """Whether the tree grew out of the checkpoint's."""
-        at = self.log.offset_of(max(checkpoint.size, 1))
+        at = self.log.offset_of(max(checkpoint.size - 1, 1))
         if checkpoint.size > self.tree.size:
             detail = f"{checkpoint.size} leaves were {how}, the tree has {self.tree.size}"
             self.suspicions.add("rolled-back", self.log.offset_of(max(self.tree.size, 1)), detail=detail)
@@ -126,5 +126,5 @@ class _Comparison:
         return True
 
     def _bad(self, stored: StoredCheckpoint, why: str) -> None:
-        at = self.log.offset_of(max(stored.size, 1))
+        at = self.log.offset_of(max(stored.size - 1, 1))
         self.suspicions.add("bad-signature", at, detail=f"size {stored.size}: {why}")

@@ -92,7 +92,8 @@ def keep_records(connection: sqlite3.Connection, records: Sequence[Record]) -> N
 def kept_record(connection: sqlite3.Connection, position: Position) -> Record | None:
     """The record kept under that position, or None."""
     row = connection.execute(
-        "SELECT timestamp_ms, key, value, headers FROM kept WHERE log = ? AND partition = ? AND offset = ?",
+        "SELECT timestamp_ms, CAST(key AS BLOB), CAST(value AS BLOB), CAST(headers AS BLOB) FROM kept"
+        " WHERE log = ? AND partition = ? AND offset = ?",
         (position.log, position.partition, position.offset),
     ).fetchone()
     return None if row is None else Record(position, row[0], row[1], row[2], decode_headers(row[3]))

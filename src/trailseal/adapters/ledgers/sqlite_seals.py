@@ -64,9 +64,8 @@ class SqliteSeals:
             for start in range(0, len(roots), _MOST_AT_ONCE):
                 wanted = roots[start : start + _MOST_AT_ONCE]
                 marks = ",".join("?" * len(wanted))
-                found.update(
-                    connection.execute(f"SELECT root, data FROM tiles WHERE root IN ({marks})", wanted)  # noqa: S608 - marks only
-                )
+                query = f"SELECT root, CAST(data AS BLOB) FROM tiles WHERE root IN ({marks})"  # noqa: S608 - marks only
+                found.update(connection.execute(query, wanted))
         return found
 
     def put_checkpoint(self, log: int, partition: int, size: int, note: bytes) -> bytes:

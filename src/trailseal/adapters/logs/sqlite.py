@@ -23,7 +23,8 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.log import Bounds
 
 _MAX_OFFSET = 2**63 - 1
-_COLUMNS = "offset, timestamp_ms, key, value, headers"
+_COLUMNS = "offset, timestamp_ms, CAST(key AS BLOB), CAST(value AS BLOB), CAST(headers AS BLOB)"
+"""Bytes whatever is stored: whoever edits the file may put a text there, and a verifier must read on."""
 _ORIGIN_BYTES = 16
 
 _SCHEMA = Schema(

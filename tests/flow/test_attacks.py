@@ -1,0 +1,368 @@
+"""Somebody edits the real files of a sealed log: one test per row of the threat model, each found and named."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flow.embedded import opened
+from flow.running import caught_up, event, record, running, until
+from flow.sealing import witness
+from trailseal.adapters.ledgers.sqlite_rows import KINDS
+from trailseal.bootstrap import Engines
+from trailseal.cli.pipeline import make_consumer
+from trailseal.formats import decode_record
+from trailseal.merkle.checkpoints import Checkpoint
+from trailseal.merkle.notes import VerifierKey
+from trailseal.model.projection import Entry, entry
+from trailseal.model.record import NewRecord, Record
+from trailseal.sealing.checkpoints import merged
+from trailseal.sealing.keys import KeyFile
+from trailseal.sealing.origin import SealedLog
+from trailseal.settings import Settings
+from trailseal.verification.suspicions import Suspicion
+from trailseal.verification.trust import Trust
+from trailseal.verification.whole import Range, Verification, verify_logs
+
+EVENTS = 700
+DUPLICATE, COLLISION, DEAD, SALTLESS = EVENTS, EVENTS + 1, EVENTS + 2, EVENTS + 3
+
+
+def settings_of(data: Path, **more: str) -> Settings:
+    return Settings(data=data, refresh_interval=0.1, **more)  # type: ignore[arg-type] # texts, as from a file
+
+
+def run_pipeline(data: Path, *records: NewRecord, **more: str) -> None:
+    """Append, take in, seal and sign, as `up` does, then stop."""
+    with opened(data) as engines:
+        if records:
+            engines.log.append(list(records))
+        with running(make_consumer(settings_of(data, **more), engines)):
+            until(lambda: caught_up(engines.log, engines.ledger))
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed and signed log of events, a duplicate, a collision, a dead letter and a record without a salt."""
+    data = tmp_path_factory.mktemp("sealed") / "data"
+    events = [record(f"e{number}", metadata={"n": number}) for number in range(EVENTS)]
+    others = [
+        record("e5", metadata={"n": 5}),
+        record("e6", action="other.thing"),
+        NewRecord(b"no event", b"acme", record("x").headers),
+        NewRecord(event("saltless")),
+    ]
+    run_pipeline(data, *events, *others)
+    return data
+
+
+@pytest.fixture
+def data(sealed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sealed, tmp_path / "data"))
+
+
+@contextmanager
+def edited(file: Path) -> Iterator[sqlite3.Connection]:
+    """The file as whoever owns the machine can write it."""
+    connection = sqlite3.connect(file)
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
+
+
+def log_key(data: Path) -> VerifierKey:
+    with opened(data, "read") as engines:
+        log = SealedLog.stored(engines.ledger, 1, 0)
+        assert log is not None
+        return KeyFile(data / "seal.key").ring().verifiers(log.origin)[0]
+
+
+def verified(data: Path, wanted: Range | None = None, **trust: object) -> Verification:
+    given = Trust(**({"keys": (log_key(data),)} | trust))  # type: ignore[arg-type] # as each test names them
+    with opened(data, "read") as engines:
+        return verify_logs(engines.log, engines.index, engines.ledger, given, wanted=wanted)
+
+
+def found(data: Path, **trust: object) -> list[tuple[str, int]]:
+    return [(one.kind, one.position.offset) for one in verified(data, **trust).suspicions]
+
+
+def only(data: Path, **trust: object) -> Suspicion:
+    (one,) = verified(data, **trust).suspicions
+    return one
+
+
+def test_an_untouched_log_is_clean_and_every_leaf_is_accounted_for(data: Path) -> None:
+    result = verified(data)
+    (log,) = result.logs
+    assert (result.suspicions, result.open_questions) == ((), ())
+    assert (log.verified, log.gaps, log.size, log.signed) == (EVENTS + 4, 0, EVENTS + 5, EVENTS + 5)
+
+
+def test_an_edited_value_is_named_with_its_event(data: Path) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute("UPDATE records SET value = replace(value, 'alice', 'mallory') WHERE offset = 41")
+    one = only(data)
+    assert (one.kind, one.position.offset, one.tenant_id, one.event_id) == ("edited-record", 41, "acme", "e41")
+
+
+@pytest.mark.parametrize("column", ["timestamp_ms = timestamp_ms + 1", "key = x'00'", "headers = NULL"])
+def test_everything_beside_the_value_is_sealed_too(data: Path, column: str) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute(f"UPDATE records SET {column} WHERE offset = 41")  # noqa: S608 - literals above
+    assert found(data) == [("edited-record", 41)]
+
+
+def test_a_record_without_a_salt_is_sealed_like_the_others(data: Path) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute("UPDATE records SET value = replace(value, 'alice', 'mallory') WHERE offset = ?", (SALTLESS,))
+    assert found(data) == [("edited-record", SALTLESS)]
+
+
+def test_a_deleted_record_is_named_even_if_its_document_and_a_row_are_made_to_fit(data: Path) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute("DELETE FROM records WHERE offset = 41")
+    with edited(data / "ledger.sqlite") as ledger:
+        insert_row(ledger, "gap", 41)
+    assert found(data)[0] == ("deleted-record", 41)
+
+
+def test_swapped_records_are_found_at_both_places(data: Path) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute("UPDATE records SET offset = -1 WHERE offset = 41")
+        log.execute("UPDATE records SET offset = 41 WHERE offset = 300")
+        log.execute("UPDATE records SET offset = 300 WHERE offset = -1")
+    assert [(one.kind, one.position.offset, one.detail) for one in verified(data).suspicions] == [
+        ("moved-record", 41, "offset 300"),
+        ("moved-record", 300, "offset 41"),
+    ]
+
+
+def test_a_record_copied_over_another_is_named_with_where_it_comes_from(data: Path) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute("DELETE FROM records WHERE offset = 41")
+        log.execute(
+            "INSERT INTO records SELECT 41, timestamp_ms, key, value, headers FROM records WHERE offset = 300"
+        )
+    one = only(data)
+    assert (one.kind, one.position.offset, one.detail) == ("moved-record", 41, "offset 300")
+
+
+def test_a_cut_off_tail_is_found(data: Path) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute("DELETE FROM records WHERE offset >= 690")
+        log.execute("UPDATE state SET next = 690")
+    kinds = found(data)
+    assert kinds[0] == ("cut-off-log", 690)
+    assert verified(data).suspicions[0].count == EVENTS + 4 - 690
+
+
+def insert_row(ledger: sqlite3.Connection, kind: str, offset: int, of: int | None = None, **more: str) -> None:
+    """A row as the ledger writes it, its totals included."""
+    columns = {"log": 1, "partition": 0, "kind": KINDS.index(kind), "offset": offset, "count": 1, "span": 1}  # type: ignore[arg-type] # a kind
+    columns |= {} if of is None else {"of_log": 1, "of_partition": 0, "of_offset": of}
+    columns |= more  # type: ignore[arg-type] # texts
+    marks = ", ".join(f":{name}" for name in columns)
+    ledger.execute(f"INSERT INTO outcomes ({', '.join(columns)}) VALUES ({marks})", columns)  # noqa: S608 - names
+    total = {"gap": "gaps"}.get(kind, kind if kind in {"expired", "erased"} else f"{kind}s")
+    ledger.execute(f"UPDATE heads SET {total} = {total} + 1")  # noqa: S608 - a name
+
+
+def entry_at(engines: Engines, offset: int) -> Entry:
+    (item,) = engines.log.read(0, offset, 1, 1 << 20)
+    assert isinstance(item, Record)
+    made = decode_record(item, engines.log.origin)
+    return entry(item, made.event, made.format, made.words)
+
+
+def reindexed(
+    data: Path, without: int | None = None, instead: Entry | None = None, more: Entry | None = None
+) -> None:
+    """The index written anew by somebody with write access to it."""
+    with opened(data) as engines:
+        offsets = engines.index.offsets(1, 0, 0, 2**62)
+        entries = [entry_at(engines, offset) for offset in offsets if offset not in (without, COLLISION)]
+        if instead is not None:
+            entries = [instead if one.document_id == instead.document_id else one for one in entries]
+        engines.index.begin_rebuild()
+        engines.index.put([*entries, *([more] if more is not None else [])])
+        engines.index.flush()
+        engines.index.mark_complete()
+
+
+FALSE_PROJECTIONS = {
+    "actor": "nobody",
+    "action": "something.else",
+    "outcome": "denied",
+    "timestamp_us": 1_700_000_000_000_000,
+    "words": ("nothing",),
+}
+
+
+@pytest.mark.parametrize("name", FALSE_PROJECTIONS)
+def test_an_edited_searchable_field_is_named(data: Path, name: str) -> None:
+    with opened(data, "read") as engines:
+        true = entry_at(engines, 41)
+    projection = msgspec.structs.replace(true.projection, **{name: FALSE_PROJECTIONS[name]})
+    reindexed(data, instead=msgspec.structs.replace(true, projection=projection))
+    lies = [one for one in verified(data).suspicions if one.position.offset == 41]
+    assert [(one.kind, one.event_id, one.detail) for one in lies] == [
+        ("edited-projection", "e41", f"the field {name.removesuffix('_us')}")
+    ]
+
+
+def test_an_event_taken_out_of_the_index_is_missing(data: Path) -> None:
+    reindexed(data, without=41)
+    assert ("missing-document", 41) in found(data)
+
+
+@pytest.mark.parametrize("offset", [DEAD, EVENTS + 50])
+def test_a_document_slipped_in_is_foreign(data: Path, offset: int) -> None:
+    with opened(data, "read") as engines:
+        true = entry_at(engines, 41)
+    position = msgspec.structs.replace(true.projection.position, offset=offset)
+    projection = msgspec.structs.replace(true.projection, position=position, id="forged")
+    reindexed(data, more=msgspec.structs.replace(true, projection=projection, document_id="acme/forged"))
+    assert ("foreign-document", offset) in found(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "of"), [("duplicate", 300), ("duplicate", None), ("dead_letter", None), ("gap", None)]
+)
+def test_a_deletion_sold_as_an_outcome_is_a_false_outcome(data: Path, kind: str, of: int | None) -> None:
+    reindexed(data, without=41)
+    with opened(data) as engines:
+        engines.ledger.keep([entry_at(engines, 41).record])
+    with edited(data / "ledger.sqlite") as ledger:
+        insert_row(ledger, kind, 41, of, **({"code": "malformed-json"} if kind == "dead_letter" else {}))
+    assert ("false-outcome", 41) in found(data)
+
+
+@pytest.mark.parametrize("kind", ["erased", "expired"])
+def test_a_removal_without_a_signed_order_is_found(data: Path, kind: str) -> None:
+    reindexed(data, without=41)
+    with edited(data / "ledger.sqlite") as ledger:
+        insert_row(ledger, kind, 41, tenant_id="acme", event_id="e41")
+    assert ("unordered-removal", 41) in found(data)
+
+
+def test_a_dead_letter_whose_kept_bytes_were_changed_is_found(data: Path) -> None:
+    with edited(data / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE kept SET value = x'00' WHERE offset = ?", (DEAD,))
+    assert found(data) == [("false-outcome", DEAD)]
+
+
+def test_an_altered_tile_is_damage_of_the_tree(data: Path) -> None:
+    with edited(data / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE tiles SET data = data || x'00'")
+    assert {kind for kind, _ in found(data)} == {"damaged-tree"}
+
+
+def test_a_leaf_that_is_altered_with_its_record_does_not_fit_the_signed_root(data: Path) -> None:
+    """Whoever owns the files makes tree and head anew for an edited record: the signature stays the old one."""
+    with edited(data / "log.sqlite") as log:
+        log.execute("UPDATE records SET value = replace(value, 'alice', 'mallory') WHERE offset = 41")
+    reseal(data)
+    assert found(data)[0][0] == "forked"
+
+
+def reseal(data: Path) -> None:
+    """The tree made anew from what the log holds now, under the genesis there is; not signed."""
+    with edited(data / "ledger.sqlite") as ledger:
+        ledger.execute("DELETE FROM tiles")
+        ledger.execute("UPDATE heads SET next = base, seal = NULL, duplicates=0, dead_letters=0, id_collisions=0")
+        ledger.execute("DELETE FROM outcomes")
+        notes = ledger.execute("SELECT log, partition, size, note FROM checkpoints").fetchall()
+        ledger.execute("DELETE FROM checkpoints")
+    shutil.rmtree(data / "index")
+    run_pipeline(data)
+    with edited(data / "ledger.sqlite") as ledger:
+        ledger.execute("DELETE FROM checkpoints")
+        ledger.executemany("INSERT INTO checkpoints VALUES (?, ?, ?, ?)", notes)
+
+
+def test_a_checkpoint_with_another_signature_is_bad(data: Path) -> None:
+    with edited(data / "ledger.sqlite") as ledger:
+        (note,) = ledger.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        at = note.rindex(b"=") - 9
+        forged = note[:at] + (b"A" if note[at : at + 1] != b"A" else b"B") + note[at + 1 :]
+        ledger.execute("UPDATE checkpoints SET note = ? WHERE note = ?", (forged, note))
+    assert found(data)[0][0] == "bad-signature"
+
+
+def newest_checkpoint(data: Path) -> Checkpoint:
+    with opened(data, "read") as engines:
+        stored = engines.ledger.seals.checkpoint(1, 0)
+        assert stored is not None
+        return Checkpoint.parse(merged(stored).text)
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> tuple[Path, Path]:
+    """A log, and an earlier copy of it with its keys."""
+    data, copy = tmp_path / "true", tmp_path / "copy"
+    run_pipeline(data, *(record(f"e{number}") for number in range(20)))
+    shutil.copytree(data, copy)
+    run_pipeline(data, *(record(f"true{number}") for number in range(10)))
+    return data, copy
+
+
+def test_a_log_rolled_back_with_all_its_keys_is_found_by_a_checkpoint_the_auditor_kept(
+    forked: tuple[Path, Path],
+) -> None:
+    data, copy = forked
+    kept = newest_checkpoint(data)
+    assert found(copy) == []
+    assert found(copy, kept=(kept,)) == [("rolled-back", 20)]
+
+
+def test_a_log_forked_with_all_its_keys_is_found_by_a_checkpoint_the_auditor_kept(
+    forked: tuple[Path, Path],
+) -> None:
+    data, copy = forked
+    kept = newest_checkpoint(data)
+    run_pipeline(copy, *(record(f"false{number}") for number in range(15)))
+    assert found(copy) == [], "the holder of all stores and keys cannot be caught by them alone"
+    assert found(copy, kept=(kept,)) == [("forked", kept.size - 2)]
+
+
+def test_a_witness_does_not_cosign_a_fork_and_so_gives_it_away(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    run_pipeline(data, record("e0"))
+    with witness(tmp_path / "witness") as (folder, client):
+        folder.watch(log_key(data).vkey())
+        given = {"witnesses": f"{client.url} {client.key.vkey()}"}
+        run_pipeline(data, record("e1"), **given)
+        shutil.copytree(data, copy)
+        run_pipeline(data, *(record(f"true{number}") for number in range(5)), **given)
+        run_pipeline(copy, *(record(f"false{number}") for number in range(9)), **given)
+    vouched = {"witnesses": (client.key,), "quorum": 1}
+    (true,) = verified(data, **vouched).logs
+    (false,) = verified(copy, **vouched).logs
+    assert true.cosigned == true.size == 8
+    assert (false.size, false.signed, false.cosigned) == (12, 12, 3)
+
+
+def test_a_range_of_time_and_one_event_are_verified_alone(data: Path) -> None:
+    with edited(data / "log.sqlite") as log:
+        log.execute("UPDATE records SET value = replace(value, 'alice', 'mallory') WHERE offset IN (41, 300)")
+    one = verified(data, Range(only=frozenset({(1, 0, 41)})))
+    assert ([each.position.offset for each in one.suspicions], one.logs[0].verified) == ([41], 0)
+    other = verified(data, Range(only=frozenset({(1, 0, 42)})))
+    assert (other.suspicions, other.logs[0].verified) == ((), 1)
+    assert verified(data, Range(to_ms=1)).suspicions == ()
+    assert len(verified(data, Range(from_ms=1)).suspicions) == 2
+
+
+def test_keys_of_another_log_say_nothing(data: Path, forked: tuple[Path, Path]) -> None:
+    result = verified(data, keys=(log_key(forked[0]),))
+    assert result.logs[0].signed == 0
+    assert "None of the keys" in result.open_questions[0]
