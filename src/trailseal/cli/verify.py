@@ -1,4 +1,4 @@
-"""`trailseal verify`: is everything as it was sealed, and who vouches for that?"""
+"""`trailseal verify`: what is stored against what was sealed, and that against what was signed."""
 
 from __future__ import annotations
 
