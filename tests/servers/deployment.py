@@ -118,8 +118,13 @@ class Deployment:
         self._engines: Engines | None = None
 
     @property
+    def brokers(self) -> str:
+        """Where Kafka is."""
+        return urlsplit(self.environment["TRAILSEAL_LOG"]).netloc
+
+    @property
     def admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": urlsplit(self.environment["TRAILSEAL_LOG"]).netloc})
+        return AdminClient({"bootstrap.servers": self.brokers})
 
     def settings(self, **changes: Any) -> Settings:
         """The settings as its processes get them."""
@@ -145,8 +150,7 @@ class Deployment:
 
     def make_topic(self) -> None:
         """Make the topic, or check it."""
-        brokers = urlsplit(self.environment["TRAILSEAL_LOG"]).netloc
-        ensure_topic({"bootstrap.servers": brokers}, TopicPlan(self.topic, partitions=self.partitions))
+        ensure_topic({"bootstrap.servers": self.brokers}, TopicPlan(self.topic, partitions=self.partitions))
 
     def delete_topic(self) -> None:
         """Delete the topic and wait until it is gone."""

@@ -90,8 +90,9 @@ def begin_epoch(log: EventLog, ledger: Ledger, clock: Clock, reason: str) -> New
         UsageError: nothing has ended, or no reason is given.
         Unavailable: an engine does not answer.
     """
-    if not reason.strip():
-        raise UsageError("Say why in --reason: auditors read it in the first leaf of the new log.")
+    reason = reason.strip()
+    if not reason or not reason.isprintable():
+        raise UsageError("Say why in --reason, in one line: auditors read it in the first leaf of the new log.")
     logs = ledger.logs()
     if not logs:
         raise UsageError("Nothing was ever taken in, so no log has ended: start the consumer.")
@@ -109,7 +110,7 @@ def begin_epoch(log: EventLog, ledger: Ledger, clock: Clock, reason: str) -> New
             raise UsageError("The embedded log and its ledger belong together: restore both from one backup.")
         epoch += 1
     stored = ledger.document(_name(base))
-    body = msgspec.json.encode(Epoch(epoch, reason.strip(), format_rfc3339(clock.now_us())))
+    body = msgspec.json.encode(Epoch(epoch, reason, format_rfc3339(clock.now_us())))
     ledger.put_document(_name(base), body, None if stored is None else stored.version)
     begun = f"{base}/{epoch}"
     return NewEpoch(ledger.register_log(begun), begun, newest)

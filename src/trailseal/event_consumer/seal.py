@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from trailseal.errors import IntegrityViolation, PipelineFault
+from trailseal.event_consumer.epochs import reason_of
 from trailseal.merkle.edge import Growth
 from trailseal.merkle.errors import InvalidEncoding
 from trailseal.model.outcomes import Delta, Head
@@ -52,7 +53,15 @@ class Seals:
             Unavailable: the ledger does not answer.
         """
         now_ms = self._clock.now_us() // 1_000
-        log = open_log(self._ledger, head, log_origin, site=self._site, keys=self._keys.ring(), now_ms=now_ms)
+        log = open_log(
+            self._ledger,
+            head,
+            log_origin,
+            site=self._site,
+            keys=self._keys.ring(),
+            now_ms=now_ms,
+            reason=reason_of(self._ledger, log_origin),
+        )
         secrets = self._secrets.setdefault(head.log, PeriodSecrets(self._ledger, head.log))
         self._makers[head.partition] = LeafMaker(log.origin, secrets)
         self._logs[head.partition] = log

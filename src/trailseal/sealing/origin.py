@@ -81,7 +81,16 @@ class SealedLog(msgspec.Struct, frozen=True):
             ) from error
 
 
-def open_log(ledger: Ledger, head: Head, log_origin: str, *, site: str, keys: KeyRing, now_ms: int) -> SealedLog:
+def open_log(
+    ledger: Ledger,
+    head: Head,
+    log_origin: str,
+    *,
+    site: str,
+    keys: KeyRing,
+    now_ms: int,
+    reason: str | None = None,
+) -> SealedLog:
     """The log of a head, begun now where it has none yet.
 
     Args:
@@ -91,6 +100,7 @@ def open_log(ledger: Ledger, head: Head, log_origin: str, *, site: str, keys: Ke
         site: the name that stands before it.
         keys: who signs the first checkpoints.
         now_ms: the time, milliseconds since 1970 UTC.
+        reason: why it begins, where an operator said so.
 
     Raises:
         SettingsError: the site cannot be part of a log's name.
@@ -104,7 +114,7 @@ def open_log(ledger: Ledger, head: Head, log_origin: str, *, site: str, keys: Ke
         except InvalidNote as error:
             raise SettingsError(f"seal_origin {site!r} cannot begin a log's name: {error}.") from error
         previous = _previous(ledger, head)
-        reason = _CONTINUED if previous else _FIRST
+        reason = reason or (_CONTINUED if previous else _FIRST)
         genesis = Genesis(origin, head.next, keys.verifiers(origin), previous, reason)
         with suppress(Fenced):
             ledger.put_document(_name(head.log, head.partition), b"%d\n%b" % (now_ms, genesis.statement()), None)

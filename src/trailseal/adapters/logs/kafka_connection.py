@@ -194,6 +194,11 @@ def translate(problem: KafkaError, options: KafkaOptions, doing: str) -> Trailse
     return Unavailable(f"{where} cannot {doing} now ({problem.name()}).")
 
 
+def shown_id(uuid: object) -> str:
+    """A topic's id as Kafka writes it. librdkafka's has ``+`` and ``/``, which cannot stand in a log's name."""
+    return str(uuid).replace("+", "-").replace("/", "_")
+
+
 @contextmanager
 def translated(options: KafkaOptions, doing: str) -> Iterator[None]:
     """Turn Kafka's exceptions into ours; ``doing`` completes "cannot …"."""

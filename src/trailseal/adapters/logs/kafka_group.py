@@ -62,6 +62,7 @@ class GroupMember:
         self._options, self._check = options, check
         self._changed = threading.Condition()
         self._arrivals: deque[Arrival] = deque()
+        self._commits: dict[int, int] = {}
         self._commands: deque[tuple[int, int, int | None]] = deque()
         self._given = 0
         self._done = 0
@@ -104,11 +105,9 @@ class GroupMember:
         self._command(partition, None)
 
     def commit(self, offsets: dict[int, int]) -> None:
-        """Store the group's offsets, not waiting for the answer."""
-        topic = self._options.topic
-        places = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-        with suppress(KafkaException, RuntimeError):
-            self._consumer.commit(offsets=places, asynchronous=True)
+        """Store the group's offsets soon; at the latest before partitions go."""
+        with self._changed:
+            self._commits.update(offsets)
 
     def wake(self) -> None:
         """End a `take` that waits, or the next one."""
@@ -172,6 +171,7 @@ class GroupMember:
         except Exception as error:  # noqa: BLE001 - the poll thread has to hear of it, whatever it is
             self._arrive(PipelineFault(f"Following Kafka broke: {type(error).__name__}: {error}. Report it."))
         finally:
+            self._store_commits()
             self._consumer.close()
 
     def _turn(self) -> None:
@@ -180,6 +180,7 @@ class GroupMember:
             if not self._may_read() or self._closing:
                 return
         self._carry_out()
+        self._store_commits()
         after = self._done
         with translated(self._options, "be followed"):
             messages = self._consumer.consume(_AT_ONCE, 0) or self._consumer.consume(1, _SLICE_S)
@@ -233,6 +234,16 @@ class GroupMember:
                 self._commands.popleft()
                 self._done = number
 
+    def _store_commits(self) -> None:
+        """Not waiting for the answer; in this thread, since the client lets no other commit while it consumes."""
+        with self._changed:
+            commits, self._commits = self._commits, {}
+        topic = self._options.topic
+        places = [TopicPartition(topic, partition, offset) for partition, offset in commits.items()]
+        if places:
+            with suppress(KafkaException):
+                self._consumer.commit(offsets=places, asynchronous=True)
+
     def _placed(self, partition: int, offset: int | None) -> bool:
         """Whether the client did it; just after an assignment it may not be able to yet."""
         topic = self._options.topic
@@ -275,6 +286,7 @@ class GroupMember:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._closing or not self._finishing, _SILENT_S)
             self._assigned.difference_update(numbers)
+            self._store_commits()
         consumer.incremental_unassign(places)
 
     def _on_lost(self, consumer: Consumer, places: list[TopicPartition]) -> None:

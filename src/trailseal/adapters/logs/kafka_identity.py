@@ -11,7 +11,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from trailseal.adapters.logs.kafka_connection import ANSWER_S, KafkaOptions, translated, wrong_property
+from trailseal.adapters.logs.kafka_connection import ANSWER_S, KafkaOptions, shown_id, translated, wrong_property
 from trailseal.errors import PipelineFault
 
 _FRESH_S: Final = 5.0
@@ -82,7 +82,7 @@ class Identity:
             future: Any = self._admin.describe_topics(TopicCollection([options.topic]), request_timeout=ANSWER_S)
             described = future[options.topic].result(ANSWER_S + 1)
             cluster = self._cluster or self._ask_cluster()
-        base = f"kafka/{cluster}/{described.topic_id}"
+        base = f"kafka/{cluster}/{shown_id(described.topic_id)}"
         partitions = tuple(sorted(partition.id for partition in described.partitions))
         known = self._known
         same = known is not None and known.base == base and at - self._known_at < _FRESH_S

@@ -26,7 +26,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from trailseal.adapters.logs.kafka_connection import Security, wrong_property
+from trailseal.adapters.logs.kafka_connection import Security, shown_id, wrong_property
 from trailseal.adapters.logs.kafka_topic_plan import (
     PREFIX,
     VARIABLES,
@@ -105,7 +105,7 @@ def ensure_topic(client: Mapping[str, str], plan: TopicPlan, *, wait_s: float = 
             return None if left.config or left.partitions else state
 
         after = _eventually(admin, as_planned, f"{plan.name} does not show its new settings")
-        topic_id = str(_result(admin.describe_topics(TopicCollection([plan.name]))[plan.name]).topic_id)
+        topic_id = shown_id(_result(admin.describe_topics(TopicCollection([plan.name]))[plan.name]).topic_id)
     return TopicReport(plan.name, topic_id, created, after, found.messages, worries(plan, after))
 
 
