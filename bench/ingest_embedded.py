@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -26,17 +27,47 @@ _ROUNDS = 3
 
 
 def measure(size: float) -> list[Row]:
-    """Events a second, ours and theirs in turn, each in a process of its own."""
+    """Events a second, ours and theirs in turn, each in a process of its own, with the processor time."""
     count = int(EVENTS * size)
+    spent: list[float] = []
+    alone: list[float] = []
+
+    def theirs() -> float:
+        rate, cost = _alone(count)
+        alone.append(cost)
+        return rate
+
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "events.ndjson"
         with source.open("wb") as file:
             file.writelines(line + b"\n" for line in events(count))
-        ours, theirs, ratio = median_ratio(lambda: _import(source, Path(folder)), lambda: _alone(count), _ROUNDS)
-    return [Row(f"import {count:,} events", f"{ours:,.0f}/s", f"{theirs:,.0f}/s", ratio, 0.6)]
+
+        def ours() -> float:
+            before = _children_s()
+            rate = imported(source, Path(folder))
+            spent.append((_children_s() - before) / count)
+            return rate
+
+        mine, other, ratio = median_ratio(ours, theirs, _ROUNDS)
+    cost, cost_alone = sorted(spent)[_ROUNDS // 2], sorted(alone)[_ROUNDS // 2]
+    return [
+        Row(
+            f"import {count:,} events",
+            f"{mine:,.0f}/s ({cost * 1e6:.0f} us of processor time each)",
+            f"{other:,.0f}/s ({cost_alone * 1e6:.0f} us)",
+            ratio,
+            0.6,
+        )
+    ]
 
 
-def _import(source: Path, folder: Path) -> float:
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def imported(source: Path, folder: Path) -> float:
+    """Events a second of `trailseal import` into an empty data folder, until all is in the ledger and visible."""
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
     command = [
@@ -53,23 +84,24 @@ def _import(source: Path, folder: Path) -> float:
     return float(summary["read"] / summary["seconds"])
 
 
-def _alone(count: int) -> float:
+def _alone(count: int) -> tuple[float, float]:
     command = [sys.executable, "-m", "bench.ingest_embedded", str(count)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    rate, cost = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(rate), float(cost)
 
 
-def tantivy_alone(count: int) -> float:
-    """Events a second: ready projections into documents, one writer thread, a commit per 50,000."""
+def tantivy_alone(count: int) -> tuple[float, float]:
+    """Events a second, seconds of processor time each: ready projections, one writer, a commit per 50,000."""
     ready = list(_entries(count))
     with tempfile.TemporaryDirectory() as folder:
         writer = tantivy.Index(build_schema(), folder).writer(128_000_000, 1)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         for number, each in enumerate(ready, 1):
             writer.add_json(document(each, number))
             if number % _COMMIT == 0:
                 writer.commit()
         writer.commit()
-        return count / (time.perf_counter() - began)
+        return count / (time.perf_counter() - began), (time.process_time() - used) / count
 
 
 def _entries(count: int) -> list[Entry]:
@@ -82,4 +114,4 @@ def _entries(count: int) -> list[Entry]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(str(tantivy_alone(int(sys.argv[1]))))
+    sys.stdout.write("{} {}".format(*tantivy_alone(int(sys.argv[1]))))

@@ -29,7 +29,8 @@ from trailseal.ports.log import Assigned, Delivery, EventLog, Lost, Records, Rev
 from trailseal.telemetry import HEAD_AGE, PENDING, logger
 
 _POLL_S = 0.5
-_IDLE_S = 0.02
+_IDLE_S = 0.05
+"""A log that delivered nothing for so long is quiet; longer than the embedded log's rest between deliveries."""
 _ROOM_S = 0.5
 _GAUGES_S = 5.0
 

@@ -18,6 +18,8 @@ from trailseal.ports.log import Assigned, Bounds, Delivery, Records
 PARTITION = 0
 POLL_BYTES = 32 * 1024 * 1024
 _LOOK_S = 0.04
+_GATHER_S = 0.03
+"""Rest after a delivery that was not full, so that many small appends make few deliveries."""
 _LOCK_RETRY_S = 0.1
 _COMMIT_EVERY_S = 1.0
 
@@ -83,7 +85,8 @@ class SqliteSubscription:
         self._next: int | None = None
         self._uncommitted: int | None = None
         self._commit_due = 0.0
-        self._woken = False
+        self._woken = threading.Event()
+        self._rests_until = 0.0
         self._closed = False
         self._use = threading.RLock()
 
@@ -91,6 +94,10 @@ class SqliteSubscription:
         """See `Subscription.poll`; a `wake` or `close` that comes between two polls ends the next one."""
         deadline = time.monotonic() + wait_s
         while True:
+            rest_s = min(self._rests_until, deadline) - time.monotonic()
+            if rest_s > 0 and self._woken.wait(rest_s):
+                self._woken.clear()
+                return None
             generation = self._arrivals.generation
             with self._use:
                 if self._closed:
@@ -98,10 +105,12 @@ class SqliteSubscription:
                 delivery = self._deliver(max_records)
                 look_s = _LOOK_S if self._assigned else _LOCK_RETRY_S
             if delivery is not None:
+                if isinstance(delivery, Records) and len(delivery.items) < max_records:
+                    self._rests_until = time.monotonic() + _GATHER_S
                 return delivery
             left = deadline - time.monotonic()
-            if self._woken or left <= 0:
-                self._woken = False
+            if self._woken.is_set() or left <= 0:
+                self._woken.clear()
                 return None
             self._arrivals.wait(generation, min(left, look_s))
 
@@ -137,7 +146,7 @@ class SqliteSubscription:
 
     def wake(self) -> None:
         """See `Subscription.wake`."""
-        self._woken = True
+        self._woken.set()
         self._arrivals.announce()
 
     def close(self) -> None:
