@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     witnesses: str = Field(
         "", description="Witnesses that cosign checkpoints: `URL VKEY`, several separated by commas."
     )
+    open_integrity: bool = Field(
+        default=False, description="Give tiles, checkpoints and consistency proofs to everybody, as public logs do."
+    )
     consumer_group: str = Field("trailseal", description="Name under which consumers share the log.")
     bulk_records: int = Field(
         5_000, ge=1, le=50_000, description="The most events in one bulk request to Elasticsearch."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Literal
 
 import structlog
@@ -73,6 +74,11 @@ def set_up_logging(level: str = "info", log_format: LogFormat = "auto") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised, line by line, without its own text, which may quote an event."""
+    return "".join(traceback.format_tb(error.__traceback__))
 
 
 def logger(part: str) -> structlog.typing.FilteringBoundLogger:

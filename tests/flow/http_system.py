@@ -18,7 +18,11 @@ from trailseal.api.app import create_app
 from trailseal.api.credentials import RELOAD_S, Authenticator, create_key
 from trailseal.api.services import Services
 from trailseal.bootstrap import Engines
+from trailseal.cli.pipeline import make_consumer
+from trailseal.event_consumer.runner import Consumer
 from trailseal.query.service import QueryService
+from trailseal.sealing.evidence import Evidence
+from trailseal.settings import Settings
 from trailseal.viewer.pages import install_viewer
 
 MAX_REQUEST_BYTES = 2 << 20
@@ -101,18 +105,25 @@ def event(event_id: str | None = None, **changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def http_system(data: Path) -> Iterator[HttpSystem]:
-    """A system on that folder; its pipeline is over when the block is left."""
-    with opened(data) as engines, running(consumer_of(engines)) as consumer:
+def http_system(data: Path, *, sealed: bool = False, open_integrity: bool = False) -> Iterator[HttpSystem]:
+    """A system on that folder; its pipeline, which seals where asked to, is over when the block is left."""
+    with opened(data) as engines, running(_consumer(data, engines, sealed=sealed)) as consumer:
+        evidence = Evidence(engines.ledger, engines.clock.monotonic)
         services = Services(
             log=engines.log,
             index=engines.index,
             ledger=engines.ledger,
             clock=engines.clock,
-            query=QueryService(engines.index, engines.cache, engines.clock, engines.secret),
+            query=QueryService(engines.index, engines.cache, engines.clock, engines.secret, evidence),
             authenticator=Authenticator(engines.ledger, engines.clock),
+            evidence=evidence,
             pipeline=consumer.state,
             max_request_bytes=MAX_REQUEST_BYTES,
+            open_integrity=open_integrity,
         )
         until(engines.index.is_complete)
         yield HttpSystem(engines, services)
+
+
+def _consumer(data: Path, engines: Engines, *, sealed: bool) -> Consumer:
+    return make_consumer(Settings(data=data), engines) if sealed else consumer_of(engines)

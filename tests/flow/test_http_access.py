@@ -331,3 +331,19 @@ def test_readiness_tells_a_rebuild_an_alarm_and_a_stop(system: HttpSystem, monke
     state.update(phase="running")
     monkeypatch.setattr(system.engines.index, "is_complete", lambda: False)
     assert system.ask("/readyz").status_code == 503
+
+
+def test_what_an_error_of_ours_says_never_reaches_our_log(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "-".join(("ca", "na", "ry"))  # a log shows our source lines, so no line may spell it
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError(secret)
+
+    monkeypatch.setattr(system.services.query, "search", fail)
+    problem = system.get("/events?actor=nobody-yet", 500)
+    told = capsys.readouterr()
+    assert problem["code"] == "internal-error"
+    assert problem["request_id"] in told.out + told.err
+    assert secret not in told.out + told.err + str(problem)

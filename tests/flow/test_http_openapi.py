@@ -35,7 +35,7 @@ def document(system: HttpSystem) -> dict[str, Any]:
 
 def test_it_describes_every_route_of_the_api(system: HttpSystem, document: dict[str, Any]) -> None:
     real = {
-        re.sub(r"<(?:path:)?(\w+)>", lambda m: "{" + m[1].replace("event_id", "id") + "}", rule.rule)
+        re.sub(r"<(?:path:|int:)?(\w+)>", lambda m: "{" + m[1].replace("event_id", "id") + "}", rule.rule)
         for rule in system.app.url_map.iter_rules()
     }
     assert set(document["paths"]) == real - PAGES_FOR_PEOPLE

@@ -11,9 +11,10 @@ from prometheus_client import Counter, Histogram
 
 from trailseal.api.events import PlanMemory, install_events
 from trailseal.api.fast_lane import FastLane
-from trailseal.api.gate import admit
+from trailseal.api.gate import OPEN_ROUTES, admit
 from trailseal.api.health import install_health
 from trailseal.api.ingest import install_ingest
+from trailseal.api.integrity import INTEGRITY_ROUTES, install_integrity
 from trailseal.api.openapi import install_openapi
 from trailseal.api.problems import install_problems
 from trailseal.api.services import Services
@@ -41,6 +42,7 @@ def create_app(services: Services) -> Flask:
     _install_metrics(app)
     install_ingest(app, services)
     install_events(app, services, pages)
+    install_integrity(app, services)
     install_health(app, services)
     install_openapi(app)
     lane: Any = FastLane(app.wsgi_app, services, pages)
@@ -50,6 +52,7 @@ def create_app(services: Services) -> Flask:
 
 def _install_gate(app: Flask, services: Services) -> None:
     authenticator = services.authenticator
+    open_routes = OPEN_ROUTES | INTEGRITY_ROUTES if services.open_integrity else OPEN_ROUTES
 
     @app.before_request
     def gate() -> None:
@@ -57,7 +60,7 @@ def _install_gate(app: Flask, services: Services) -> None:
         environ = asked.environ
         environ[_STARTED] = time.perf_counter()
         rule = asked.url_rule
-        admit(environ, None if rule is None else rule.rule, authenticator)
+        admit(environ, None if rule is None else rule.rule, authenticator, open_routes)
 
 
 def _install_metrics(app: Flask) -> None:

@@ -87,17 +87,22 @@ def answer_headers(answer: Answer, raw: str) -> list[tuple[str, str]]:
 
 
 def _one_event(services: Services, event_id: str, tenants: Tenants) -> Response:
-    given = single_parameters(request.environ["QUERY_STRING"], ("tenant_id", "timestamp", "record"))
+    given = single_parameters(request.environ["QUERY_STRING"], ("tenant_id", "timestamp", "record", "seal"))
     if "tenant_id" in given:
         wanted = given["tenant_id"]
         tenants = (wanted,) if tenants is None or wanted in tenants else ()
     timestamp_us = None
     if "timestamp" in given:
         timestamp_us = resolve(parse_bound("timestamp", given["timestamp"]), services.clock.now_us())
-    if given.get("record", "0") not in {"0", "1"}:
-        raise InvalidQuery(Problem("invalid-value", "record is 1 or 0.", parameter="record"))
+    for switch in ("record", "seal"):
+        if given.get(switch, "0") not in {"0", "1"}:
+            raise InvalidQuery(Problem("invalid-value", f"{switch} is 1 or 0.", parameter=switch))
     body = services.query.event(
-        event_id, tenants, timestamp_us=timestamp_us, with_record=given.get("record") == "1"
+        event_id,
+        tenants,
+        timestamp_us=timestamp_us,
+        with_record=given.get("record") == "1",
+        with_seal=given.get("seal") == "1",
     )
     response = Response(body, 200, content_type=JSON)
     response.headers["Cache-Control"] = "no-store"

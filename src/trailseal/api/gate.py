@@ -25,13 +25,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def admit(environ: dict[str, Any], route: str | None, authenticator: Authenticator) -> None:
+def admit(
+    environ: dict[str, Any],
+    route: str | None,
+    authenticator: Authenticator,
+    open_routes: frozenset[str] = OPEN_ROUTES,
+) -> None:
     """Let the request in, and note who asks, or refuse it.
 
     Args:
         environ: the WSGI environment.
         route: the rule that matched, or None.
         authenticator: knows the keys.
+        open_routes: those that need none.
 
     Raises:
         NotAuthenticated: keys exist, and the request brings no valid one.
@@ -41,7 +47,7 @@ def admit(environ: dict[str, Any], route: str | None, authenticator: Authenticat
     if authenticator.keyless():
         _refuse_strangers(environ)
         environ[_PRINCIPAL] = KEYLESS
-    elif route not in OPEN_ROUTES:
+    elif route not in open_routes:
         environ[_PRINCIPAL] = authenticator.authenticate(environ.get("HTTP_AUTHORIZATION"))
 
 

@@ -11,6 +11,7 @@ from flask import Flask, Response
 
 from trailseal.api.health import Readiness
 from trailseal.api.ingest import IngestAnswer
+from trailseal.api.openapi_integrity import INTEGRITY_STRUCTS, integrity_paths
 from trailseal.api.problems import MEDIA_TYPE, ProblemDocument
 from trailseal.formats import FORMATS
 from trailseal.formats.native import NativeEvent
@@ -78,6 +79,7 @@ def document() -> bytes:
         Alive,
         ProblemDocument,
         RenderedEvent,
+        *INTEGRITY_STRUCTS,
     )
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     return msgspec.json.encode(
@@ -112,6 +114,7 @@ def _paths() -> dict[str, Any]:
         "/events": {"get": _search(), "post": _ingest()},
         "/events/count": {"get": _count()},
         "/events/{id}": {"get": _event()},
+        **integrity_paths(),
         "/healthz": {"get": _plain("alive", "Whether the process answers.", "Alive")},
         "/readyz": {"get": _ready()},
         "/metrics": {"get": _metrics()},
@@ -130,6 +133,9 @@ def _search() -> dict[str, Any]:
         ),
         _parameter("cursor", "next_cursor of the page before, with the same filters.", _text()),
         _parameter("record", "1 brings the original record of each event.", {"type": "string", "enum": ["0", "1"]}),
+        _parameter(
+            "seal", "1 brings each event's leaf and covering checkpoint.", {"type": "string", "enum": ["0", "1"]}
+        ),
     ]
     ok = _json_response("A page of events.", "Page")
     ok["headers"] = {"Link": {"description": 'rel="next": the next page.', "schema": {"type": "string"}}}
@@ -147,6 +153,7 @@ def _event() -> dict[str, Any]:
         _parameter("tenant_id", "Whose event, where several tenants have the id.", _text()),
         _parameter("timestamp", "When it happened, as a hint; its month is looked at first.", _text()),
         _parameter("record", "1 brings the original record.", {"type": "string", "enum": ["0", "1"]}),
+        _parameter("seal", "1 brings leaf and covering checkpoint.", {"type": "string", "enum": ["0", "1"]}),
     ]
     return _operation("getEvent", "Fetch one event.", parameters, _json_response("The event.", "RenderedEvent"))
 

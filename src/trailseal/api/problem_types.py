@@ -56,6 +56,7 @@ _EVENT = (
 _QUERY = (
     ("unknown-parameter", "There is no such parameter", "The detail lists the known ones."),
     ("repeated-parameter", "A parameter stands twice", "Only filters may repeat (any of them)."),
+    ("missing-parameter", "A parameter is missing", "The detail names it."),
     ("empty-value", "A parameter has no value", "Give one, or leave it out; NAME=* finds what has the field."),
     ("value-too-long", "A value is too long", "At most 8,192 characters."),
     ("too-many-parameters", "Too many parameters", "At most 200; ask several questions."),
@@ -91,6 +92,7 @@ _OTHERS = (
     ("unsupported-encoding", "Not a known Content-Encoding", 415, "gzip, or none."),
     ("bad-request", "The request cannot be understood", 400, "The detail says why."),
     ("internal-error", "The server failed on its own account", 500, "Look for the request_id in its log."),
+    ("integrity-violation", "What is stored is not what was sealed", 500, "`trailseal verify` names what changed."),
     ("unavailable", "An engine does not answer", 503, "Try again after Retry-After seconds."),
     ("overloaded", "Too much at once", 503, "Slow down; try again after Retry-After seconds."),
     ("rebuilding", "The index is being rebuilt", 503, "Events are still accepted; /readyz shows how far it is."),

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from trailseal.api.problem_types import title_of
 from trailseal.errors import (
+    IntegrityViolation,
     InvalidEvent,
     InvalidQuery,
     NotAllowed,
@@ -21,7 +22,7 @@ from trailseal.errors import (
     TrailsealError,
     Unavailable,
 )
-from trailseal.telemetry import logger
+from trailseal.telemetry import logger, place_of
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PAGE = "/docs/errors"
@@ -73,6 +74,7 @@ _BY_ERROR: tuple[tuple[type[TrailsealError], int, str], ...] = (
     (Rebuilding, 503, "rebuilding"),
     (Overloaded, 503, "overloaded"),
     (Unavailable, 503, "unavailable"),
+    (IntegrityViolation, 500, "integrity-violation"),
 )
 _BY_STATUS = {
     400: "bad-request",
@@ -167,6 +169,6 @@ def _of_anything(error: Exception) -> Response:
         method=request.method,
         route=str(request.url_rule),
         error=type(error).__name__,
-        exc_info=error,
+        where=place_of(error),
     )
     return response

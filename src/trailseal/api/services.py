@@ -11,6 +11,7 @@ from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.query.service import QueryService
+from trailseal.sealing.evidence import Evidence
 
 DEFAULT_MAX_REQUEST_BYTES = 32 << 20
 
@@ -26,8 +27,10 @@ class Services:
         clock: tells the time.
         query: answers questions.
         authenticator: tells who asks.
+        evidence: answers from the seals.
         pipeline: what the pipeline of this process does, or None where it runs elsewhere.
         max_request_bytes: largest body of ``POST /events`` after inflating.
+        open_integrity: whether tiles, checkpoints and consistency proofs need no key.
     """
 
     log: EventLog
@@ -36,5 +39,7 @@ class Services:
     clock: Clock
     query: QueryService
     authenticator: Authenticator
+    evidence: Evidence
     pipeline: PipelineState | None = None
     max_request_bytes: int = field(default=DEFAULT_MAX_REQUEST_BYTES)
+    open_integrity: bool = False

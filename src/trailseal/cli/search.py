@@ -15,6 +15,7 @@ from trailseal.errors import InvalidQuery, UsageError
 from trailseal.query.parsing import parse_parameters
 from trailseal.query.question import MAX_LIMIT
 from trailseal.query.service import QueryService
+from trailseal.sealing.evidence import Evidence
 
 _FILTERS = "Filters"
 _decode_page = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -76,7 +77,13 @@ def search(
     pairs += [(name, value) for name, value in single.items() if value is not None]
     engines = open_engines(settings_from(config, data=data), "read")
     try:
-        service = QueryService(engines.index, engines.cache, engines.clock, engines.secret)
+        service = QueryService(
+            engines.index,
+            engines.cache,
+            engines.clock,
+            engines.secret,
+            Evidence(engines.ledger, engines.clock.monotonic),
+        )
         rows = _rows(service, pairs, None if everything else limit)
         if as_table(form):
             _draw(rows)

@@ -73,17 +73,21 @@ def _app(settings: Settings, engines: Engines, consumer: Consumer) -> tuple[Flas
     from trailseal.api.credentials import Authenticator  # noqa: PLC0415 - as above
     from trailseal.api.services import Services  # noqa: PLC0415 - as above
     from trailseal.query.service import QueryService  # noqa: PLC0415 - as above
+    from trailseal.sealing.evidence import Evidence  # noqa: PLC0415 - as above
     from trailseal.viewer.pages import install_viewer  # noqa: PLC0415 - as above
 
+    evidence = Evidence(engines.ledger, engines.clock.monotonic)
     services = Services(
         log=engines.log,
         index=engines.index,
         ledger=engines.ledger,
         clock=engines.clock,
-        query=QueryService(engines.index, engines.cache, engines.clock, engines.secret),
+        query=QueryService(engines.index, engines.cache, engines.clock, engines.secret, evidence),
         authenticator=Authenticator(engines.ledger, engines.clock),
+        evidence=evidence,
         pipeline=consumer.state,
         max_request_bytes=settings.max_request_bytes,
+        open_integrity=settings.open_integrity,
     )
     app = create_app(services)
     install_viewer(app, services)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import Assigned, Delivery, EventLog, Lost, Records, Revoked, Subscription
-from trailseal.telemetry import HEAD_AGE, PENDING, logger
+from trailseal.telemetry import HEAD_AGE, PENDING, logger, place_of
 
 _POLL_S = 0.5
 _IDLE_S = 0.05
@@ -104,8 +103,7 @@ class Consumer:
         except TrailsealError as fault:
             self._stopped_by(fault)
         except Exception as error:  # noqa: BLE001 - a fault of ours stops the pipeline, and nothing else
-            where = "".join(traceback.format_tb(error.__traceback__))
-            logger("event_consumer").error("pipeline_broke", error=type(error).__name__, where=where)
+            logger("event_consumer").error("pipeline_broke", error=type(error).__name__, where=place_of(error))
             self._stopped_by(
                 PipelineFault(f"The pipeline broke ({type(error).__name__}); the log says where. Report it.")
             )

@@ -18,6 +18,22 @@ _MS_IN_US: Final = 1000
 _encoder: Final = msgspec.json.Encoder()
 
 
+class EventSeal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The leaf of an event's record and what covers it.
+
+    Attributes:
+        origin: the log, as its checkpoints name it.
+        index: of the leaf.
+        leaf: the leaf's hash, base64; ``/events/{id}/proof`` shows what it is made of.
+        checkpoint: the signed note that covers it; left out for the few seconds until there is one.
+    """
+
+    origin: str
+    index: int
+    leaf: bytes
+    checkpoint: str | None = None
+
+
 class RenderedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event of an answer. What an event does not have is left out.
 
@@ -38,6 +54,7 @@ class RenderedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
         metadata: free JSON.
         flags: what decoding could not keep as it was.
         record: the original value, byte for byte as text; only where asked for.
+        seal: its leaf and the checkpoint that covers it; only where asked for.
         schema_version: of the normal form.
     """
 
@@ -58,6 +75,7 @@ class RenderedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, Any] = {}
     flags: tuple[str, ...] = ()
     record: str | None = None
+    seal: EventSeal | None = None
 
 
 def normalised(event: Event, position: Position, received_us: int, format_name: str) -> RenderedEvent:
@@ -89,12 +107,13 @@ def normalised(event: Event, position: Position, received_us: int, format_name: 
     )
 
 
-def render(hit: Hit, *, with_record: bool = False) -> bytes:
+def render(hit: Hit, *, with_record: bool = False, seal: EventSeal | None = None) -> bytes:
     """A found event as JSON, made from its record and never from the index.
 
     Args:
         hit: its key's id is used only where neither record nor headers have one.
         with_record: whether to bring the original value.
+        seal: to be shown with it.
 
     Raises:
         IntegrityViolation: the index leads to a record that is no event.
@@ -110,4 +129,4 @@ def render(hit: Hit, *, with_record: bool = False) -> bytes:
     shown = normalised(decoded.event, record.position, record.timestamp_ms * _MS_IN_US, decoded.format)
     if with_record and record.value is not None:
         shown = msgspec.structs.replace(shown, record=record.value.decode())
-    return _encoder.encode(shown)
+    return _encoder.encode(shown if seal is None else msgspec.structs.replace(shown, seal=seal))

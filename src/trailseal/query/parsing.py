@@ -20,7 +20,7 @@ from trailseal.query.times import Bound, parse_bound
 
 FILTERS: Final = tuple(field.value for field in Field if field is not Field.METADATA)
 WINDOW: Final = ("q", "time_from", "time_to")
-PAGE: Final = ("order", "limit", "cursor", "record")
+PAGE: Final = ("order", "limit", "cursor", "record", "seal")
 METADATA_PREFIX: Final = "metadata."
 MAX_VALUES: Final = 200
 """Parameters one question may have in all."""
@@ -34,7 +34,7 @@ def parse_query_string(raw: str, *, page: bool = True) -> Question:
 
     Args:
         raw: what follows the ``?``.
-        page: whether ``order``, ``limit``, ``cursor`` and ``record`` mean something here.
+        page: whether ``order``, ``limit``, ``cursor``, ``record`` and ``seal`` mean something here.
 
     Raises:
         InvalidQuery: see `parse_parameters`; also for what is no valid query string.
@@ -113,6 +113,7 @@ def _question(filters: Mapping[str, list[str]], single: Mapping[str, str]) -> Qu
         limit=_limit(single.get("limit")),
         cursor=single.get("cursor"),
         with_record=_switch("record", single.get("record", "0")),
+        with_seal=_switch("seal", single.get("seal", "0")),
     )
 
 

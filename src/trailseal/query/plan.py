@@ -27,6 +27,7 @@ class Plan:
         after: the last event of the page before, or None.
         limit: events a page.
         with_record: whether each event brings the original record.
+        with_seal: whether each event brings its seal; such a page is never cached, since seals go on changing.
         filter_key: see `Question.filter_key`.
         scope: see `scope_key`.
         digest: names this page of this query for these tenants; without tokens it is not yet a cache key.
@@ -37,6 +38,7 @@ class Plan:
     after: SortKey | None
     limit: int
     with_record: bool
+    with_seal: bool
     filter_key: bytes
     scope: bytes
     digest: str
@@ -56,12 +58,13 @@ def plan(question: Question, tenants: Tenants, now_us: int, codec: CursorCodec) 
         cursor = codec.decode(question.cursor, question.filter_key, scope)
         after = cursor.after
         query = msgspec.structs.replace(query, time_from_us=cursor.time_from_us, time_to_us=cursor.time_to_us)
-    named = (query, after, question.limit, question.with_record, question.filter_key, scope)
+    named = (query, after, question.limit, question.with_record, question.with_seal, question.filter_key, scope)
     return Plan(
         query=query,
         after=after,
         limit=question.limit,
         with_record=question.with_record,
+        with_seal=question.with_seal,
         filter_key=question.filter_key,
         scope=scope,
         digest=sha256(msgspec.msgpack.encode(named)).hexdigest(),

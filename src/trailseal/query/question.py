@@ -26,6 +26,7 @@ class Question:
         limit: events a page, 1-1000.
         cursor: where to go on, as received, or None.
         with_record: whether each event brings the original record.
+        with_seal: whether each event brings its leaf and the checkpoint that covers it.
     """
 
     query: Query
@@ -35,6 +36,7 @@ class Question:
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
     with_record: bool = False
+    with_seal: bool = False
 
     @property
     def relative(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from trailseal.errors import InvalidQuery, NotFound, Problem, Rebuilding, Unavailable
-from trailseal.formats.rendering import render
+from trailseal.formats.rendering import EventSeal, render
 from trailseal.model.projection import Hit
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import month
@@ -20,6 +20,7 @@ from trailseal.query.cursors import CursorCodec
 from trailseal.query.flights import SingleFlight
 from trailseal.query.plan import Plan, Tenants, cache_key, plan
 from trailseal.query.question import Question
+from trailseal.sealing.evidence import Evidence
 from trailseal.telemetry import CACHE_REQUESTS
 
 FRESH_TTL_S = 2.0
@@ -58,8 +59,11 @@ class QueryService:
     that reading.
     """
 
-    def __init__(self, index: EventIndex, cache: QueryCache, clock: Clock, secret: bytes) -> None:
+    def __init__(
+        self, index: EventIndex, cache: QueryCache, clock: Clock, secret: bytes, evidence: Evidence | None
+    ) -> None:
         self._index = index
+        self._evidence = evidence
         self._cache = cache
         self._clock = clock
         self._codec = CursorCodec(secret)
@@ -75,10 +79,12 @@ class QueryService:
         Raises:
             Unavailable: the index cannot answer completely, and no earlier answer may stand in.
         """
-        return self._cached("search", page, self._find)
+        return self._find(page) if page.with_seal else self._cached("search", page, self._find)
 
     def remembered(self, page: Plan) -> Answer | None:
         """The page `search` would give, if the cache holds it; never an error, never a search."""
+        if page.with_seal:
+            return None
         tokens = self._cache.tokens(page.names)
         if tokens is None:
             return None
@@ -97,7 +103,13 @@ class QueryService:
         return self._cached("count", page, self._count)
 
     def event(
-        self, event_id: str, tenants: Tenants, *, timestamp_us: int | None = None, with_record: bool = False
+        self,
+        event_id: str,
+        tenants: Tenants,
+        *,
+        timestamp_us: int | None = None,
+        with_record: bool = False,
+        with_seal: bool = False,
     ) -> bytes:
         """The event of that id as JSON.
 
@@ -106,12 +118,19 @@ class QueryService:
             tenants: who may be looked at.
             timestamp_us: when it happened, as a hint: its month is looked at first.
             with_record: whether to bring the original record.
+            with_seal: whether to bring its leaf and the checkpoint that covers it.
 
         Raises:
             NotFound: no visible event has that id.
             InvalidQuery: several tenants or months have it, and nothing says which is meant.
             Unavailable: the index cannot answer.
         """
+        hit = self.find(event_id, tenants, timestamp_us=timestamp_us)
+        (seal,) = self._seals([hit]) if with_seal else (None,)
+        return render(hit, with_record=with_record, seal=seal)
+
+    def find(self, event_id: str, tenants: Tenants, *, timestamp_us: int | None = None) -> Hit:
+        """The event of that id with its record; see `event`."""
         query = Query(tenants=tenants, conditions=(Condition(Field.ID, (Exact(event_id),)),), order="asc")
         hits = () if tenants == () else self._index.search(query, None, _SAME_ID)
         if timestamp_us is not None:
@@ -121,8 +140,12 @@ class QueryService:
         if len({(hit.key.tenant_id, month(hit.key.timestamp_us)) for hit in hits}) > 1:
             detail = "Several events have this id, in different tenants or months: add tenant_id or timestamp."
             raise InvalidQuery(Problem("ambiguous-id", detail, parameter="tenant_id"))
-        first = min(hits, key=lambda hit: hit.key.position)
-        return render(first, with_record=with_record)
+        return min(hits, key=lambda hit: hit.key.position)
+
+    def _seals(self, hits: Sequence[Hit]) -> Sequence[EventSeal | None]:
+        if self._evidence is None:
+            return [None] * len(hits)
+        return self._evidence.seals([hit.record.position for hit in hits])
 
     def _find(self, page: Plan) -> Answer:
         hits: Sequence[Hit] = ()
@@ -133,7 +156,10 @@ class QueryService:
         if len(hits) > page.limit:
             window = (page.query.time_from_us, page.query.time_to_us)
             next_cursor = self._codec.encode(rows[-1].key, window, page.filter_key, page.scope)
-        events = [render(hit, with_record=page.with_record) for hit in rows]
+        seals = self._seals(rows) if page.with_seal else [None] * len(rows)
+        events = [
+            render(hit, with_record=page.with_record, seal=seal) for hit, seal in zip(rows, seals, strict=True)
+        ]
         return Answer(page_body(events, next_cursor), next_cursor)
 
     def _count(self, page: Plan) -> Answer:

@@ -33,7 +33,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.cache = PlainCache(self.clock)
-        self.service = QueryService(self.index, self.cache, self.clock, b"secret")
+        self.service = QueryService(self.index, self.cache, self.clock, b"secret", None)
 
     def write(self, tenant: str = "acme", event_id: str | None = None) -> str:
         """Tokens, put, tokens: what the pipeline does around each put."""
