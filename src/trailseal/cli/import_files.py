@@ -67,6 +67,8 @@ def import_files(
                 progress=progress,
             )
             result = importer.run(found.sources)
+            if engines.profile == "cluster":
+                engines.index.refresh()
     finally:
         engines.close()
     _write(result, form)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import IO
 
 from trailseal.bootstrap import Engines, open_engines
+from trailseal.cli.consumers_elsewhere import ConsumersElsewhere
 from trailseal.cli.pipeline import make_consumer
 from trailseal.errors import IntegrityViolation, PipelineFault, SettingsError, TrailsealError, Unavailable
 from trailseal.event_consumer.import_sources import Source
@@ -32,6 +33,8 @@ _WORTH_BYTES = 8 << 20
 def pipeline_for_import(settings: Settings, engines: Engines, sources: Sequence[Source]) -> Follower:
     """What takes in what an import appends: in a process of its own where there is much to do and a core for it.
 
+    In the cluster profile the consumers do, and the import follows them.
+
     Args:
         settings: those that the engines were opened with.
         engines: opened for an import.
@@ -40,9 +43,11 @@ def pipeline_for_import(settings: Settings, engines: Engines, sources: Sequence[
     Raises:
         SettingsError: the seal keys or the witnesses cannot be used.
     """
+    if engines.profile == "cluster":
+        return ConsumersElsewhere(engines.log, engines.ledger)
     sizes = [source.size for source in sources if source.size is not None]
     large = len(sizes) < len(sources) or sum(sizes) >= _WORTH_BYTES
-    if large and engines.profile == "embedded" and (os.cpu_count() or 1) > 1:
+    if large and (os.cpu_count() or 1) > 1:
         return PipelineProcess(settings)
     return make_consumer(settings, engines)
 
