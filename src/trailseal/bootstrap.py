@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Role = Literal["up", "serve", "consume", "import", "read"]
 """Who opens: `read` writes nothing at all; `serve` appends; the others append and may run the pipeline."""
 
+_NO_LOG = 0
+"""The number of a topic that no ledger takes in."""
 _EMBEDDED = ("sqlite", "tantivy", "sqlite", "memory")
 _CLUSTER = ("kafka", "elasticsearch", "elasticsearch", "redis")
 
@@ -45,12 +47,16 @@ class Engines:
     clock: Clock
     secret: bytes
     profile: Literal["embedded", "cluster"]
+    dead_letter_log: EventLog | None = None
+    """Where copies of dead letters go, for a role that may run the pipeline."""
 
     def close(self) -> None:
         """Close everything, the readers first."""
         self.cache.close()
         self.index.close()
         self.log.close()
+        if self.dead_letter_log is not None:
+            self.dead_letter_log.close()
         self.ledger.close()
 
 
@@ -164,6 +170,8 @@ def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
     from trailseal.adapters.ledgers.sqlite import SqliteLedger  # noqa: PLC0415 - the same
     from trailseal.adapters.logs.sqlite import SqliteLog  # noqa: PLC0415 - the same
 
+    if settings.dead_letter_topic:
+        raise SettingsError("dead_letter_topic needs Kafka; the embedded profile keeps dead letters in its ledger.")
     read_only = role == "read"
     if not read_only:
         _make_folder(settings.data)
@@ -206,15 +214,25 @@ def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
             bulk=BulkLimits(2 * settings.bulk_bytes, settings.bulk_records, settings.bulks_in_flight),
         ),
     )
+    options = kafka_options(settings, chosen.log)
     log = KafkaLog(
-        kafka_options(settings, chosen.log),
+        options,
         log_number=lambda origin: _number(ledger, origin, read_only=read_only),
         epoch=lambda base: epoch_of(ledger, base),
         read_only=read_only,
     )
-    cache = RedisCache(_redis_options(settings, chosen.cache))
+    dead_letter_log = None
+    if settings.dead_letter_topic and role == "consume":
+        dead_letter_log = KafkaLog(replace(options, topic=settings.dead_letter_topic), log_number=lambda _: _NO_LOG)
     return Engines(
-        log, index, ledger, cache, SystemClock(), _secret(settings, read_only=role != "serve"), "cluster"
+        log,
+        index,
+        ledger,
+        RedisCache(_redis_options(settings, chosen.cache)),
+        SystemClock(),
+        _secret(settings, read_only=role != "serve"),
+        "cluster",
+        dead_letter_log,
     )
 
 

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         default=False, description="Give tiles, checkpoints and consistency proofs to everybody, as public logs do."
     )
     consumer_group: str = Field("trailseal", description="Name under which consumers share the log.")
+    dead_letter_topic: str = Field(
+        "", description="Kafka topic that gets a copy of every dead letter; the ledger keeps them all the same."
+    )
     bulk_records: int = Field(
         5_000, ge=1, le=50_000, description="The most events in one bulk request to Elasticsearch."
     )

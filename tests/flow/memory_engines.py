@@ -55,6 +55,9 @@ class MemoryLog:
     def bounds(self, partition: int) -> Bounds:
         return Bounds(0, self._next(partition))
 
+    def retention_s(self) -> None:
+        return None
+
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:  # noqa: ARG002 - the port's signature
         return [item for item in self.held[partition] if item.position.offset >= start][:max_records]
 

@@ -7,16 +7,21 @@ import secrets
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
 
-from servers.deployment import Deployment, deployment
+from servers.deployment import Deployment, Process, deployment
 from servers.waiting import eventually
-from trailseal.model.record import HEADER_SALT, NewRecord
+from trailseal.adapters.logs.kafka import KafkaLog
+from trailseal.adapters.logs.kafka_connection import KafkaOptions
+from trailseal.event_consumer.mirror import PREFIX
+from trailseal.model.record import HEADER_SALT, NewRecord, Record
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 
@@ -41,13 +46,21 @@ def cluster(kafka_servers: str, elasticsearch_url: str, redis_url: str, tmp_path
         yield made
 
 
+def _gauge(process: Process, name: str) -> list[float]:
+    """The values of a metric, one a label."""
+    text = process.get("/metrics")[1]
+    return [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name + "{")]
+
+
 def test_events_are_taken_in_and_a_stop_is_clean(cluster: Deployment) -> None:
     cluster.append([record(f"e{n}", f"t{n % 5}") for n in range(300)])
     consumer = cluster.consume()
     cluster.wait_until_taken_in()
     consumer.wait_for_phase("running")
     assert consumer.readiness()["status"] == "ready"
-    assert "trailseal_pending_records" in consumer.get("/metrics")[1]
+    eventually(lambda: _gauge(consumer, "trailseal_pending_records") == [0.0] * 3, 30)
+    assert _gauge(consumer, "trailseal_head_age_seconds") == [0.0] * 3
+    assert _gauge(consumer, "trailseal_retention_left_seconds") == [14 * 86_400.0] * 3
     cluster.append([record("late")])
     cluster.wait_until_taken_in()
     assert consumer.stop() == 0, consumer.said()
@@ -185,7 +198,9 @@ def test_records_of_any_producer_are_taken_in(cluster: Deployment) -> None:
         transaction.produce(cluster.topic, json.dumps(plain | {"id": f"tx{number}"}).encode(), partition=0)
         transaction.flush()
         (transaction.commit_transaction if commit else transaction.abort_transaction)()
-    cluster.consume()
+    mirror = f"{cluster.topic}-dead"
+    cluster.admin.create_topics([NewTopic(mirror, 1, 1)], operation_timeout=30)[mirror].result(30)
+    cluster.consume(dead_letter_topic=mirror)
     cluster.wait_until_taken_in()
     found = cluster.indexed()
     assert {"own-id", "tx1", "tx3"} < set(found)
@@ -197,3 +212,9 @@ def test_records_of_any_producer_are_taken_in(cluster: Deployment) -> None:
     codes = [json.loads(line)["code"] for line in letters.stdout.splitlines()]
     assert len(codes) == 2
     assert "null-value" in codes
+    with closing(KafkaLog(KafkaOptions(cluster.brokers, mirror), log_number=lambda _: 1)) as log:
+        copies = [copy for copy in log.read(0, 0, 10, 1 << 20) if isinstance(copy, Record)]
+    assert [(copy.key, copy.value) for copy in copies] == [(None, b"no event at all \xff"), (b"tombstone", None)]
+    assert [(copy.header(PREFIX + "code") or b"").decode() for copy in copies] == codes
+    assert [copy.header(PREFIX + "position") for copy in copies] == [b"1/0/3", b"1/0/4"]
+    cluster.admin.delete_topics([mirror], operation_timeout=30)[mirror].result(30)

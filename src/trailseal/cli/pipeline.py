@@ -45,6 +45,7 @@ def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0
         engines.cache,
         engines.clock,
         notary=make_notary(settings, engines),
+        dead_letter_log=engines.dead_letter_log,
         options=_options(settings, engines, drain_s),
     )
 

@@ -84,6 +84,11 @@ def attempt(sinks: Sinks, batch: Batch, alike: int) -> Attempt:
         sinks.ledger.keep(batch.dead[batch.kept :])
     except Unavailable as error:
         return Attempt(settled=False, engine="ledger", why=str(error))
+    try:
+        if sinks.mirror is not None and len(batch.dead) > batch.kept:
+            sinks.mirror.send(batch.dead[batch.kept :], batch.rows)
+    except Unavailable as error:
+        return Attempt(settled=False, engine="dead_letter_topic", why=str(error))
     batch.kept = len(batch.dead)
     return Attempt()
 

@@ -122,12 +122,10 @@ class Pipeline:
             return False
         return self._puts.waiting < _WAITING_BATCHES and rows < self._options.rows_held
 
-    def oldest_ms(self) -> int | None:
-        """Append time of the oldest record that is not below its head yet, or None."""
-        stamps = (
-            piece.oldest_ms for partition in self._partitions.values() for piece in list(partition.slices)[:1]
-        )
-        return min((stamp for stamp in stamps if stamp is not None), default=None)
+    def oldest_ms(self) -> dict[int, int]:
+        """By partition, the append time of the oldest record that is not below its head yet, where there is one."""
+        firsts = {number: partition.slices[0] for number, partition in self._partitions.items() if partition.slices}
+        return {number: piece.oldest_ms for number, piece in firsts.items() if piece.oldest_ms is not None}
 
     def take(self, items: Sequence[Record | Gap], now: float) -> None:
         """Decode a delivery into batches; items of partitions that are not open are ignored.

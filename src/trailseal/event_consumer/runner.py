@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from trailseal.errors import PipelineFault, TrailsealError, Unavailable
 from trailseal.event_consumer.backoff import full_jitter
+from trailseal.event_consumer.gauges import PartitionGauges
+from trailseal.event_consumer.mirror import DeadLetterMirror
 from trailseal.event_consumer.notary import Notary
 from trailseal.event_consumer.opening import open_partitions
 from trailseal.event_consumer.options import ConsumerOptions
@@ -25,13 +26,12 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import Assigned, Delivery, EventLog, Lost, Records, Revoked, Subscription
-from trailseal.telemetry import HEAD_AGE, PENDING, logger, place_of
+from trailseal.telemetry import logger, place_of
 
 _POLL_S = 0.5
 _IDLE_S = 0.05
 """A log that delivered nothing for so long is quiet; longer than the embedded log's rest between deliveries."""
 _ROOM_S = 0.5
-_GAUGES_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +62,7 @@ class Consumer:
         clock: Clock,
         *,
         notary: Notary | None = None,
+        dead_letter_log: EventLog | None = None,
         state: PipelineState | None = None,
         options: ConsumerOptions | None = None,
     ) -> None:
@@ -71,14 +72,16 @@ class Consumer:
         self.turned_at = clock.monotonic()
         self._options = options or ConsumerOptions()
         self._notary = notary
-        self._sinks = Sinks(index, ledger, Freshness(cache), None if notary is None else notary.seals)
+        seals = None if notary is None else notary.seals
+        mirror = None if dead_letter_log is None else DeadLetterMirror(dead_letter_log)
+        self._sinks = Sinks(index, ledger, Freshness(cache), seals, mirror)
         self._troubles = Troubles(self.state)
         self._storm = Storm()
         self._stopping = threading.Event()
         self._openings: list[_Opening] = []
         self._paused = False
         self._heard_at = 0.0
-        self._gauges_at = 0.0
+        self._gauges = PartitionGauges(log, clock)
         self._dead_letters = 0
         self._workers: ThreadPoolExecutor
         self._subscription: Subscription
@@ -199,6 +202,7 @@ class Consumer:
 
     def _forget(self, partitions: tuple[int, ...]) -> None:
         self._pipeline.drop(partitions)
+        self._gauges.forget(partitions)
         if self._notary is not None:
             self._notary.forget(partitions)
         for opening in self._openings:
@@ -267,9 +271,7 @@ class Consumer:
         self._tell_dead_letters(now)
         if self._notary is not None:
             self._notary.tick(now, pipeline.heads())
-        if now >= self._gauges_at:
-            self._gauges_at = now + _GAUGES_S
-            self._tell_gauges()
+        self._gauges.tell(now, pipeline.heads(), pipeline.oldest_ms())
 
     def _tell_dead_letters(self, now: float) -> None:
         taken, self._pipeline.taken_in = self._pipeline.taken_in, 0
@@ -280,14 +282,6 @@ class Consumer:
             if degraded is not None and self.state.snapshot.degraded is None:
                 logger("event_consumer").error("dead_letter_storm", why=degraded)
             self.state.update(dead_letters=self._dead_letters, degraded=degraded)
-
-    def _tell_gauges(self) -> None:
-        oldest_ms = self._pipeline.oldest_ms()
-        age_s = 0.0 if oldest_ms is None else max(0.0, self._clock.now_us() / 1e6 - oldest_ms / 1e3)
-        for number, head in self._pipeline.heads().items():
-            HEAD_AGE.labels(str(number)).set(age_s)
-            with suppress(Unavailable):
-                PENDING.labels(str(number)).set(self._log.bounds(number).next - head.next)
 
     def _throttle(self) -> None:
         """Read no more than there is room for; only a longer wait pauses the source, since pausing has a price."""
@@ -310,6 +304,7 @@ class Consumer:
     def _close(self) -> None:
         self._stopping.set()
         self._workers.shutdown(wait=True, cancel_futures=True)
+        self._gauges.close()
         if self._notary is not None:
             self._notary.close()
         subscription: Subscription | None = getattr(self, "_subscription", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from trailseal.event_consumer.mirror import DeadLetterMirror
 from trailseal.event_consumer.seal import Seals
 from trailseal.event_consumer.tokens import Freshness
 from trailseal.ports.index import EventIndex
@@ -29,10 +30,20 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Sinks:
-    """The engines behind the log, in the order they are written to, and the trees (None: nothing is sealed)."""
+    """The engines behind the log, in the order they are written to, and what not everybody has.
+
+    Attributes:
+        index: searched by.
+        ledger: the books.
+        freshness: the cache's tokens.
+        seals: the trees; None where nothing is sealed.
+        mirror: takes copies of dead letters, or None.
+        losses: see `Losses`.
+    """
 
     index: EventIndex
     ledger: Ledger
     freshness: Freshness
     seals: Seals | None = None
+    mirror: DeadLetterMirror | None = None
     losses: Losses = field(default_factory=Losses)

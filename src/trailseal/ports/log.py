@@ -123,6 +123,13 @@ class EventLog(Protocol):
             Unavailable: it cannot be asked now.
         """
 
+    def retention_s(self) -> float | None:
+        """Seconds the log keeps a record, at least; None = for ever.
+
+        Raises:
+            Unavailable: it cannot be asked now.
+        """
+
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
         """Records and gaps from ``start`` on without holes; at least one where ``start`` < next.
 

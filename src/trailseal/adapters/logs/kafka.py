@@ -70,6 +70,10 @@ class KafkaLog:
         with self._readers.reader() as reader:
             return reader.bounds(partition)
 
+    def retention_s(self) -> float | None:
+        """See `EventLog.retention_s`: the topic's ``retention.ms``."""
+        return self._identity.retention_s()
+
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
         """See `EventLog.read`."""
         topic = self._identity.topic()

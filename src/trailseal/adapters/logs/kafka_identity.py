@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from trailseal.adapters.logs.kafka_connection import ANSWER_S, KafkaOptions, shown_id, translated, wrong_property
 from trailseal.errors import PipelineFault
 
 _FRESH_S: Final = 5.0
+_SETTINGS_FRESH_S: Final = 60.0
+_FOREVER_MS: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Identity:
         self._cluster: str | None = None
         self._known: Topic | None = None
         self._known_at = float("-inf")
+        self._retention: tuple[float, float | None] = (float("-inf"), None)
 
     def topic(self) -> Topic:
         """The topic, asked anew every few seconds.
@@ -105,6 +108,24 @@ class Identity:
                 " the old one held and was not taken in is gone. If that was meant, run `trailseal epoch new"
                 " --reason …`, then start again."
             )
+
+    def retention_s(self) -> float | None:
+        """Seconds a record is kept, None for ever; asked anew every minute.
+
+        Raises:
+            Unavailable: it cannot be asked.
+        """
+        asked_at, known = self._retention
+        if time.monotonic() - asked_at < _SETTINGS_FRESH_S:
+            return known
+        resource = ConfigResource(ResourceType.TOPIC, self._options.topic)
+        with translated(self._options, "be asked for its retention"):
+            future: Any = self._admin.describe_configs([resource], request_timeout=ANSWER_S)
+            entries = future[resource].result(ANSWER_S + 1)
+        kept_ms = int(entries["retention.ms"].value or _FOREVER_MS)
+        found = None if kept_ms == _FOREVER_MS else kept_ms / 1000
+        self._retention = (time.monotonic(), found)
+        return found
 
     def _ask_cluster(self) -> str:
         future: Any = self._admin.describe_cluster(request_timeout=ANSWER_S)

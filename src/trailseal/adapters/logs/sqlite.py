@@ -111,6 +111,9 @@ class SqliteLog:
         with self._file.snapshot("tell its bounds") as connection:
             return _bounds(connection)
 
+    def retention_s(self) -> None:
+        """For ever."""
+
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
         """See `EventLog.read`."""
         _refuse_other(partition)
