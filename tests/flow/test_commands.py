@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -162,3 +163,20 @@ def test_a_verification_ends_with_0_for_clean_1_for_tampering_2_for_undecided(da
     assert (tampered.returncode, suspicion["kind"], suspicion["position"]) == (1, "edited-record", "1/0/4")
     told = trailseal("verify", "--form", "table", data=data).stderr.decode()
     assert "1/0/4 (event default/e3): the record is not the one that was sealed here." in told
+
+
+def test_an_export_is_a_file_that_is_whole_or_not_there(data: Path) -> None:
+    target = data.parent / "out.csv"
+    done = trailseal("export", "--actor", "alice", "-o", str(target), data=data)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"3 events are in" in done.stderr
+    assert [text.split(b",")[3] for text in target.read_bytes().splitlines()[1:]] == [b"e4", b"e2", b"e0"]
+    (piped, searched) = (trailseal(word, data=data).stdout for word in ("export", "search"))
+    assert piped == searched
+    assert piped
+    refused = trailseal("export", "limit=1", "-o", str(data.parent / "none.ndjson"), data=data)
+    assert (refused.returncode, b"limit" in refused.stderr) == (2, True)
+    shutil.rmtree(data / "index")
+    away = trailseal("export", "-o", str(data.parent / "none.ndjson"), data=data)
+    assert away.returncode == 3
+    assert [path.name for path in data.parent.iterdir() if "none" in path.name] == []

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from prometheus_client import Counter, Histogram
 
 from trailseal.api.events import PlanMemory, install_events
+from trailseal.api.export import install_export
 from trailseal.api.fast_lane import FastLane
 from trailseal.api.gate import OPEN_ROUTES, admit
 from trailseal.api.health import install_health
@@ -18,6 +19,7 @@ from trailseal.api.integrity import INTEGRITY_ROUTES, install_integrity
 from trailseal.api.openapi import install_openapi
 from trailseal.api.problems import install_problems
 from trailseal.api.services import Services
+from trailseal.query.parsing import PAGE
 from trailseal.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 
 _STARTED = "trailseal.started"
@@ -36,13 +38,14 @@ def create_app(services: Services) -> Flask:
     app = ApiApp("trailseal.api", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    pages = PlanMemory(services, page=True)
+    pages = PlanMemory(services, beside=PAGE)
     install_problems(app)
     _install_gate(app, services)
     _install_metrics(app)
     install_ingest(app, services)
     install_events(app, services, pages)
     install_integrity(app, services)
+    install_export(app, services)
     install_health(app, services)
     install_openapi(app)
     lane: Any = FastLane(app.wsgi_app, services, pages)

@@ -23,9 +23,9 @@ _PLANS = 2_048
 class PlanMemory:
     """Plans by query string and tenants; a window that moves with the clock is planned each time."""
 
-    def __init__(self, services: Services, *, page: bool) -> None:
+    def __init__(self, services: Services, *, beside: tuple[str, ...]) -> None:
         self._services = services
-        self._page = page
+        self._beside = beside
         self._plans = lru_cache(maxsize=_PLANS)(self._make)
 
     def plan(self, raw: str, tenants: Tenants) -> Plan:
@@ -34,16 +34,16 @@ class PlanMemory:
         Raises:
             InvalidQuery: a parameter breaks a rule.
         """
-        question = parse_query_string(raw, page=self._page)
+        question = parse_query_string(raw, beside=self._beside)
         return self._services.query.plan(question, tenants) if question.relative else self._plans(raw, tenants)
 
     def _make(self, raw: str, tenants: Tenants) -> Plan:
-        return self._services.query.plan(parse_query_string(raw, page=self._page), tenants)
+        return self._services.query.plan(parse_query_string(raw, beside=self._beside), tenants)
 
 
 def install_events(app: Flask, services: Services, pages: PlanMemory) -> None:
     """Add the routes; ``pages`` remembers the plans of ``GET /events``."""
-    counts = PlanMemory(services, page=False)
+    counts = PlanMemory(services, beside=())
 
     @app.get("/events")
     def events() -> Response:

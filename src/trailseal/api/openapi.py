@@ -18,6 +18,7 @@ from trailseal.formats.native import NativeEvent
 from trailseal.formats.rendering import RenderedEvent
 from trailseal.model.event import OUTCOMES
 from trailseal.model.query import Count
+from trailseal.query.export import EXPORT_FORMATS, CsvLines, NdjsonLines
 from trailseal.query.parsing import FILTERS
 from trailseal.query.question import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -113,6 +114,7 @@ def _paths() -> dict[str, Any]:
     return {
         "/events": {"get": _search(), "post": _ingest()},
         "/events/count": {"get": _count()},
+        "/events/export": {"get": _export()},
         "/events/{id}": {"get": _event()},
         **integrity_paths(),
         "/healthz": {"get": _plain("alive", "Whether the process answers.", "Alive")},
@@ -121,18 +123,27 @@ def _paths() -> dict[str, Any]:
     }
 
 
+def _order() -> dict[str, Any]:
+    schema = {"type": "string", "enum": ["desc", "asc"], "default": "desc"}
+    return _parameter("order", "Newest or oldest first.", schema)
+
+
+def _record() -> dict[str, Any]:
+    return _parameter(
+        "record", "1 brings the original record of each event.", {"type": "string", "enum": ["0", "1"]}
+    )
+
+
 def _search() -> dict[str, Any]:
     own = [
-        _parameter(
-            "order", "Newest or oldest first.", {"type": "string", "enum": ["desc", "asc"], "default": "desc"}
-        ),
+        _order(),
         _parameter(
             "limit",
             "Events a page.",
             {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         ),
         _parameter("cursor", "next_cursor of the page before, with the same filters.", _text()),
-        _parameter("record", "1 brings the original record of each event.", {"type": "string", "enum": ["0", "1"]}),
+        _record(),
         _parameter(
             "seal", "1 brings each event's leaf and covering checkpoint.", {"type": "string", "enum": ["0", "1"]}
         ),
@@ -145,6 +156,17 @@ def _search() -> dict[str, Any]:
 def _count() -> dict[str, Any]:
     ok = _json_response("How many there are.", "CountAnswer")
     return _operation("countEvents", "Count events.", _filters(), ok)
+
+
+def _export() -> dict[str, Any]:
+    formats = {"type": "string", "enum": list(EXPORT_FORMATS), "default": EXPORT_FORMATS[0]}
+    own = [_order(), _record(), _parameter("format", "How the rows are written.", formats)]
+    lines = {kind.media_type: {"schema": {"type": "string"}} for kind in (NdjsonLines, CsvLines)}
+    ok = {
+        "description": "The events, streamed. Where the rest is missing, the last line says so.",
+        "content": lines,
+    }
+    return _operation("exportEvents", "Everything that matches and was taken in by now.", [*_filters(), *own], ok)
 
 
 def _event() -> dict[str, Any]:

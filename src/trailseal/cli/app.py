@@ -11,6 +11,7 @@ from trailseal.cli import (
     consume,
     dead_letters,
     epoch,
+    export,
     import_files,
     keys,
     reconcile,
@@ -67,6 +68,14 @@ app.command(
         "trailseal search -q payroll --all > events.ndjson",
     ),
 )(search.search)
+app.command(
+    "export",
+    epilog=examples(
+        "trailseal export --time-from 2026-01-01 -o january.ndjson",
+        "trailseal export outcome=denied --tenant-id acme -o denied.csv",
+        "trailseal export --format csv | gzip > everything.csv.gz",
+    ),
+)(export.export)
 app.add_typer(dead_letters.dead_letters)
 app.add_typer(epoch.epoch)
 app.add_typer(keys.keys, name="keys")

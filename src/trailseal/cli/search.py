@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from trailseal.bootstrap import open_engines
+from trailseal.cli import filters
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.output import Form, as_table, draw_table, notice, write_ndjson
 from trailseal.errors import InvalidQuery, UsageError
@@ -17,41 +18,23 @@ from trailseal.query.question import MAX_LIMIT
 from trailseal.query.service import QueryService
 from trailseal.sealing.evidence import Evidence
 
-_FILTERS = "Filters"
 _decode_page = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
-Texts = list[str] | None
-
-
-def _filter(name: str, meaning: str) -> Any:
-    return typer.Option(
-        name, help=f"{meaning} Repeat for any of them; * at the end = prefix.", rich_help_panel=_FILTERS
-    )
-
 
 def search(
-    conditions: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME=VALUE]...", help="Any API filter: 'actor!=bob', metadata.KEY=VALUE, q=WORDS."
-        ),
-    ] = None,
-    actor: Annotated[Texts, _filter("--actor", "Who acted.")] = None,
-    action: Annotated[Texts, _filter("--action", "What was done.")] = None,
-    resource: Annotated[Texts, _filter("--resource", "To what: type/id.")] = None,
-    tenant_id: Annotated[Texts, _filter("--tenant-id", "Whose events.")] = None,
-    outcome: Annotated[Texts, _filter("--outcome", "success, failure, denied or unknown.")] = None,
-    source_ip: Annotated[Texts, _filter("--source-ip", "An address or a network.")] = None,
-    words: Annotated[
-        str | None, typer.Option("-q", "--words", help="Words to find.", rich_help_panel=_FILTERS)
-    ] = None,
-    time_from: Annotated[
-        str | None, typer.Option(help="From then on: RFC 3339, a date, or -24h.", rich_help_panel=_FILTERS)
-    ] = None,
-    time_to: Annotated[str | None, typer.Option(help="Before then.", rich_help_panel=_FILTERS)] = None,
-    order: Annotated[str | None, typer.Option(help="desc = newest first (the default), or asc.")] = None,
+    conditions: filters.Conditions = None,
+    actor: filters.Actor = None,
+    action: filters.Action = None,
+    resource: filters.ResourcePath = None,
+    tenant_id: filters.TenantId = None,
+    outcome: filters.OutcomeName = None,
+    source_ip: filters.SourceIp = None,
+    words: filters.Words = None,
+    time_from: filters.TimeFrom = None,
+    time_to: filters.TimeTo = None,
+    order: filters.OrderName = None,
     limit: Annotated[int, typer.Option(min=1, help="How many events at most.")] = 100,
     everything: Annotated[bool, typer.Option("--all", help="All of them, page by page.")] = False,
     record: Annotated[bool, typer.Option("--record", help="With the original record.")] = False,
@@ -63,18 +46,10 @@ def search(
 
     A table on a terminal, one JSON object a line in a pipe. Works beside a running `trailseal up`.
     """
-    pairs = [_pair(text) for text in conditions or ()]
     repeated = {"actor": actor, "action": action, "resource": resource, "tenant_id": tenant_id}
     repeated |= {"outcome": outcome, "source_ip": source_ip}
-    pairs += [(name, value) for name, values in repeated.items() for value in values or ()]
-    single = {
-        "q": words,
-        "time_from": time_from,
-        "time_to": time_to,
-        "order": order,
-        "record": "1" if record else None,
-    }
-    pairs += [(name, value) for name, value in single.items() if value is not None]
+    single = {"q": words, "time_from": time_from, "time_to": time_to, "order": order}
+    pairs = filters.asked(conditions, repeated, single | {"record": "1" if record else None})
     engines = open_engines(settings_from(config, data=data), "read")
     try:
         service = QueryService(
@@ -93,15 +68,6 @@ def search(
         raise UsageError(f"{error.problem.parameter or 'search'}: {error}") from error
     finally:
         engines.close()
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(
-            f"{text!r} is no filter; write NAME=VALUE, for example actor=alice or 'action!=user.signed_in'."
-        )
-    return name, value
 
 
 def _rows(service: QueryService, pairs: list[tuple[str, str]], limit: int | None) -> Iterator[bytes]:

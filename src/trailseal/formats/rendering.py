@@ -107,8 +107,8 @@ def normalised(event: Event, position: Position, received_us: int, format_name: 
     )
 
 
-def render(hit: Hit, *, with_record: bool = False, seal: EventSeal | None = None) -> bytes:
-    """A found event as JSON, made from its record and never from the index.
+def rendered(hit: Hit, *, with_record: bool = False, seal: EventSeal | None = None) -> RenderedEvent:
+    """A found event as answers show it, made from its record and never from the index.
 
     Args:
         hit: its key's id is used only where neither record nor headers have one.
@@ -129,4 +129,9 @@ def render(hit: Hit, *, with_record: bool = False, seal: EventSeal | None = None
     shown = normalised(decoded.event, record.position, record.timestamp_ms * _MS_IN_US, decoded.format)
     if with_record and record.value is not None:
         shown = msgspec.structs.replace(shown, record=record.value.decode())
-    return _encoder.encode(shown if seal is None else msgspec.structs.replace(shown, seal=seal))
+    return shown if seal is None else msgspec.structs.replace(shown, seal=seal)
+
+
+def render(hit: Hit, *, with_record: bool = False, seal: EventSeal | None = None) -> bytes:
+    """A found event as JSON; see `rendered`."""
+    return _encoder.encode(rendered(hit, with_record=with_record, seal=seal))

@@ -21,6 +21,8 @@ from trailseal.query.times import Bound, parse_bound
 FILTERS: Final = tuple(field.value for field in Field if field is not Field.METADATA)
 WINDOW: Final = ("q", "time_from", "time_to")
 PAGE: Final = ("order", "limit", "cursor", "record", "seal")
+WHOLE: Final = ("order", "record")
+"""What means something where all that matches is asked for, page by page or not."""
 METADATA_PREFIX: Final = "metadata."
 MAX_VALUES: Final = 200
 """Parameters one question may have in all."""
@@ -29,22 +31,22 @@ MAX_VALUE_CHARS: Final = 8_192
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def parse_query_string(raw: str, *, page: bool = True) -> Question:
+def parse_query_string(raw: str, *, beside: tuple[str, ...] = PAGE) -> Question:
     """The question of a percent-encoded query string, remembered by its text.
 
     Args:
         raw: what follows the ``?``.
-        page: whether ``order``, ``limit``, ``cursor``, ``record`` and ``seal`` mean something here.
+        beside: the parameters beside filters and window that mean something here.
 
     Raises:
         InvalidQuery: see `parse_parameters`; also for what is no valid query string.
     """
-    return _parse_remembered(raw, page)
+    return _parse_remembered(raw, beside)
 
 
 @lru_cache(maxsize=4_096)
-def _parse_remembered(raw: str, page: bool) -> Question:
-    return parse_parameters(split_query_string(raw), page=page)
+def _parse_remembered(raw: str, beside: tuple[str, ...]) -> Question:
+    return parse_parameters(split_query_string(raw), beside=beside)
 
 
 def split_query_string(raw: str) -> list[tuple[str, str]]:
@@ -62,7 +64,7 @@ def split_query_string(raw: str) -> list[tuple[str, str]]:
         raise InvalidQuery(Problem("too-many-parameters", detail)) from error
 
 
-def parse_parameters(pairs: Iterable[tuple[str, str]], *, page: bool = True) -> Question:
+def parse_parameters(pairs: Iterable[tuple[str, str]], *, beside: tuple[str, ...] = PAGE) -> Question:
     """The question that names and values ask.
 
     Filters may repeat: the same name is OR, different names are AND; ``actor!`` holds the values that ``actor``
@@ -79,8 +81,8 @@ def parse_parameters(pairs: Iterable[tuple[str, str]], *, page: bool = True) -> 
             raise InvalidQuery(Problem("value-too-long", detail, parameter=name))
         if name.removesuffix("!") in FILTERS or name.startswith(METADATA_PREFIX):
             filters.setdefault(name, []).append(value)
-        elif name not in WINDOW and not (page and name in PAGE):
-            raise _unknown(name, page)
+        elif name not in WINDOW and name not in beside:
+            raise _unknown(name, beside)
         elif name in single:
             detail = f"{name} may be given only once; filters such as actor may repeat (any of them)."
             raise InvalidQuery(Problem("repeated-parameter", detail, parameter=name))
@@ -171,8 +173,8 @@ def _switch(name: str, text: str) -> bool:
     raise InvalidQuery(Problem("invalid-value", detail, parameter=name))
 
 
-def _unknown(name: str, page: bool) -> InvalidQuery:
-    known = (*FILTERS, *WINDOW, *(PAGE if page else ()))
+def _unknown(name: str, beside: tuple[str, ...]) -> InvalidQuery:
+    known = (*FILTERS, *WINDOW, *beside)
     close = get_close_matches(name.removesuffix("!"), known, n=1)
     meant = f" Did you mean {close[0]}?" if close else ""
     if name.removesuffix("!") in (*WINDOW, *PAGE):

@@ -154,10 +154,10 @@ def test_a_broken_rule_is_named_with_its_parameter(raw: str, code: str, paramete
 
 
 def test_a_count_takes_filters_and_times_but_no_page() -> None:
-    assert parse_query_string("actor=a&time_from=-1h&q=x", page=False).query.words == (Word("x"),)
+    assert parse_query_string("actor=a&time_from=-1h&q=x", beside=()).query.words == (Word("x"),)
     for raw in ("limit=1", "order=asc", "cursor=x", "record=1"):
         with pytest.raises(InvalidQuery):
-            parse_query_string(raw, page=False)
+            parse_query_string(raw, beside=())
 
 
 @pytest.mark.parametrize(

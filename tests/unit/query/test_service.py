@@ -378,8 +378,8 @@ def test_a_count_counts_and_is_cached_apart_from_the_page() -> None:
     world.write("acme")
     world.write("other")
     world.refresh()
-    plan = world.service.plan(parse_query_string("actor=a", page=False), None)
-    narrow = world.service.plan(parse_query_string("actor=a", page=False), ("acme",))
+    plan = world.service.plan(parse_query_string("actor=a", beside=()), None)
+    narrow = world.service.plan(parse_query_string("actor=a", beside=()), ("acme",))
     for _ in range(2):
         assert world.service.count(plan).body == b'{"count":2,"exact":true}'
         assert world.service.count(narrow).body == b'{"count":1,"exact":true}'
