@@ -15,7 +15,7 @@ import tantivy
 
 from bench.load import median_ratio
 from bench.row import Row
-from bench.workload import events
+from bench.workload import APPENDED_MS, events
 from trailseal.adapters.indexes.tantivy_index.schema import build_schema, document
 from trailseal.formats import decode_record
 from trailseal.model.projection import Entry, entry
@@ -107,7 +107,7 @@ def tantivy_alone(count: int) -> tuple[float, float]:
 def _entries(count: int) -> list[Entry]:
     made = []
     for offset, value in enumerate(events(count)):
-        record = Record(Position(1, 0, offset), 1_767_225_600_000, None, value, ())
+        record = Record(Position(1, 0, offset), APPENDED_MS, None, value, ())
         decoded = decode_record(record, "bench")
         made.append(entry(record, decoded.event, decoded.format, decoded.words))
     return made

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.row import Row
-from bench.workload import events
+from bench.workload import APPENDED_MS, events
 from trailseal.adapters.indexes.tantivy_index import TantivyIndex
 from trailseal.formats import decode_record
 from trailseal.model.projection import SortKey, entry
@@ -72,7 +72,7 @@ def _fill(index: TantivyIndex, count: int) -> SortKey:
     batch = []
     middle = None
     for offset, value in enumerate(events(count)):
-        record = Record(Position(1, 0, offset), 1_767_225_600_000, None, value, ())
+        record = Record(Position(1, 0, offset), APPENDED_MS, None, value, ())
         decoded = decode_record(record, "bench")
         batch.append(entry(record, decoded.event, decoded.format, decoded.words))
         if offset == count // 2:

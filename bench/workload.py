@@ -13,6 +13,8 @@ from trailseal.model.timestamps import format_rfc3339
 SEED = 7
 START_US = 1_767_225_600_000_000
 """2026-01-01T00:00:00Z."""
+APPENDED_MS = 1_900_000_000_000
+"""An append time after all of them, milliseconds since 1970: no event may lie more than a day ahead of its own."""
 _ACTIONS = (
     "document.viewed",
     "document.updated",

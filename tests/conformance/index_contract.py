@@ -310,7 +310,7 @@ class IndexContract:
             "source_ip": "10.0.0.2",
             "request_id": "r2",
             "metadata": ("k\x1fsw",),
-            "words": (*entry.projection.words, "zebra"),
+            "words": f"{entry.projection.words} zebra",
             "timestamp_us": entry.projection.timestamp_us + 1,
             "content_hash": bytes(32),
         }

@@ -46,7 +46,7 @@ def matches(query: Query, known: Known) -> bool:
         return False
     if query.time_to_us is not None and event.timestamp_us >= query.time_to_us:
         return False
-    words = known.entry.projection.words
+    words = known.entry.projection.words.split(" ")
     for word in query.words:
         if not any(each.startswith(word.text) if word.prefix else each == word.text for each in words):
             return False

@@ -41,7 +41,7 @@ def entry(
         source_ip=source_ip,
         request_id=None,
         metadata=(),
-        words=(),
+        words="",
         content_hash=content_hash(value, tenant, name, "native"),
         format="native",
     )

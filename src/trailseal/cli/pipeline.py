@@ -37,7 +37,7 @@ def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0
     Raises:
         SettingsError: the seal keys or the witnesses cannot be used.
     """
-    _calm_the_collector()
+    calm_the_collector()
     return Consumer(
         engines.log,
         engines.index,
@@ -71,7 +71,7 @@ def _options(settings: Settings, engines: Engines, drain_s: float) -> ConsumerOp
     )
 
 
-def _calm_the_collector() -> None:
+def calm_the_collector() -> None:
     """Look for cycles of garbage a seventieth as often.
 
     A batch keeps tens of thousands of containers alive for a moment, and the pipeline makes no cycles: by default

@@ -18,7 +18,7 @@ from typing import IO
 
 from trailseal.bootstrap import Engines, open_engines
 from trailseal.cli.consumers_elsewhere import ConsumersElsewhere
-from trailseal.cli.pipeline import make_consumer
+from trailseal.cli.pipeline import calm_the_collector, make_consumer
 from trailseal.errors import IntegrityViolation, PipelineFault, SettingsError, TrailsealError, Unavailable
 from trailseal.event_consumer.import_sources import Source
 from trailseal.event_consumer.importing import Follower
@@ -48,6 +48,7 @@ def pipeline_for_import(settings: Settings, engines: Engines, sources: Sequence[
     sizes = [source.size for source in sources if source.size is not None]
     large = len(sizes) < len(sources) or sum(sizes) >= _WORTH_BYTES
     if large and (os.cpu_count() or 1) > 1:
+        calm_the_collector()
         return PipelineProcess(settings)
     return make_consumer(settings, engines)
 

@@ -39,10 +39,10 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
-    """An event, the words that ``q`` finds it by, and the name of the wire format it came in."""
+    """An event, the words that ``q`` finds it by (`words.words_of`), and the name of the wire format it came in."""
 
     event: Event
-    words: tuple[str, ...]
+    words: str
     format: str
 
 

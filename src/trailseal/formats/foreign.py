@@ -16,12 +16,11 @@ from trailseal.model.limits import (
     MAX_FOREIGN_DEPTH,
     MAX_METADATA_TERMS,
     MAX_TENANT_AND_ID_BYTES,
-    MAX_WORDS,
     check_core,
 )
 from trailseal.model.terms import metadata_terms
 from trailseal.model.timestamps import parse_rfc3339
-from trailseal.model.words import words_of
+from trailseal.model.words import are_cut, words_of
 
 ID_HASHED: Final = "id-hashed"
 DEPTH_CUT: Final = "depth-cut"
@@ -169,7 +168,7 @@ def finish(event: Event, loaded: Loaded, time_text: str | None, context: DecodeC
     problem: Problem | None = check_core(event, context.received_us)
     if problem is not None:
         raise InvalidEvent(problem)
-    words = _words(event, loaded, time_text) if context.with_words else ()
+    words = _words(event, loaded, time_text) if context.with_words else ""
     if loaded.scalars >= MAX_METADATA_TERMS and len(metadata_terms(event.metadata)) >= MAX_METADATA_TERMS:
         loaded.flags.append(METADATA_CUT)
     if loaded.flags:
@@ -177,11 +176,11 @@ def finish(event: Event, loaded: Loaded, time_text: str | None, context: DecodeC
     return Decoded(event, words, name)
 
 
-def _words(event: Event, loaded: Loaded, time_text: str | None) -> tuple[str, ...]:
+def _words(event: Event, loaded: Loaded, time_text: str | None) -> str:
     texts = [*loaded.texts, event.id, event.tenant_id]
     if time_text in texts:
         texts.remove(time_text)
     words = words_of(texts)
-    if len(words) == MAX_WORDS:
+    if are_cut(words):
         loaded.flags.append(WORDS_CUT)
     return words

@@ -14,9 +14,9 @@ from trailseal.formats.decoding import WORDS_CUT, DecodeContext, Decoded, refuse
 from trailseal.formats.json_reader import read_json
 from trailseal.model.addresses import canonical_address
 from trailseal.model.event import DEFAULT_TENANT, OUTCOMES, Actor, Change, Context, Event, Outcome, Resource
-from trailseal.model.limits import MAX_FOREIGN_DEPTH, MAX_RECORD_BYTES, MAX_WORDS, check_event
+from trailseal.model.limits import MAX_FOREIGN_DEPTH, MAX_RECORD_BYTES, check_event
 from trailseal.model.timestamps import parse_rfc3339
-from trailseal.model.words import words_of_text
+from trailseal.model.words import are_cut, words_of_text
 
 NAME: Final = "native"
 _NO_CONTEXT: Final = Context()
@@ -59,18 +59,18 @@ def decode(value: bytes, context: DecodeContext) -> Decoded:
     if problem is not None:
         raise InvalidEvent(problem)
     if context.judged:
-        return Decoded(event, (), NAME)
+        return Decoded(event, "", NAME)
     text, keys = _texts(wire)
     if _looks_odd(value, keys, wire.timestamp.count(":") + text.count(":")):
         _check_oddities(value)
     if not context.with_words:
-        return Decoded(event, (), NAME)
+        return Decoded(event, "", NAME)
     if context.id is not None or context.tenant is not None or wire.id is None:
         text = f"{text}\n{event.id}\n{event.tenant_id}"
     if event.context.source_ip is not None:
         text = f"{text}\n{event.context.source_ip}"
     words = words_of_text(text)
-    if len(words) == MAX_WORDS:
+    if are_cut(words):
         event = msgspec.structs.replace(event, flags=(WORDS_CUT,))
     return Decoded(event, words, NAME)
 

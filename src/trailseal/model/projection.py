@@ -44,7 +44,7 @@ class Projection(msgspec.Struct, frozen=True, gc=False):
         source_ip: canonical text of an address, or None.
         request_id: filter term, or None.
         metadata: encoded terms (`terms.metadata_terms`), sorted, distinct.
-        words: the words that ``q`` finds, distinct.
+        words: the words that ``q`` finds, with a space between two (`words.words_of`).
         content_hash: 32 bytes over value, tenant, id and format (`identity.content_hash`); of a binary CloudEvent
             its attributes count with the value.
         format: the wire format's name.
@@ -64,7 +64,7 @@ class Projection(msgspec.Struct, frozen=True, gc=False):
     source_ip: str | None
     request_id: str | None
     metadata: tuple[str, ...]
-    words: tuple[str, ...]
+    words: str
     content_hash: bytes
     format: str
     flags: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     record: Record
 
 
-def project(record: Record, event: Event, format_name: str, words: tuple[str, ...]) -> Projection:
+def project(record: Record, event: Event, format_name: str, words: str) -> Projection:
     """What an index gets to know of an event.
 
     Args:
@@ -134,7 +134,7 @@ def _content(record: Record) -> bytes | None:
     return msgspec.json.encode((sorted(attributes, key=repr), record.value)) if attributes else record.value
 
 
-def entry(record: Record, event: Event, format_name: str, words: tuple[str, ...]) -> Entry:
+def entry(record: Record, event: Event, format_name: str, words: str) -> Entry:
     """The entry of an event under its own name."""
     return Entry(
         projection=project(record, event, format_name, words),

@@ -142,20 +142,27 @@ def _tokens_of_any(chunk: str) -> tuple[str, ...]:
     return _cached_tokens(chunk) if len(chunk) <= _CACHED_CHUNK else _tokens(chunk)
 
 
-def words_of(values: Iterable[str]) -> tuple[str, ...]:
-    """The words of an event's texts, distinct, in an order that the texts alone decide, each through `filter_term`.
+def words_of(values: Iterable[str]) -> str:
+    """The words of an event's texts, each through `filter_term`, with a space between two.
 
-    Of texts with more than `MAX_WORDS` distinct words, the first `MAX_WORDS` count.
+    One text and not many, because an event has dozens of words, which its entry would keep as so many objects. They
+    are distinct, hold no white space, and the texts alone decide their order. Of texts with more than `MAX_WORDS`
+    distinct words, the first `MAX_WORDS` count.
     """
     return words_of_text("\n".join(values))
 
 
-def words_of_text(text: str) -> tuple[str, ...]:
+def are_cut(words: str) -> bool:
+    """Whether these words of `words_of` are as many as there may be, so that more may have been left out."""
+    return len(words) > MAX_WORDS and words.count(" ") == MAX_WORDS - 1
+
+
+def words_of_text(text: str) -> str:
     """The same for one text, for instance several texts joined by newlines."""
     words = _clean_words(text.lower()) if text.isascii() else None
     if words is None:
         words = dict.fromkeys(chain.from_iterable(map(_tokens_of_any, _fold(text).split())))
-    return tuple(words) if len(words) <= MAX_WORDS else _first_words(text)
+    return " ".join(words if len(words) <= MAX_WORDS else _first_words(text))
 
 
 def _clean_words(text: str) -> dict[str, None] | None:

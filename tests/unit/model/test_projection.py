@@ -24,7 +24,7 @@ EVENT = Event(
 
 
 def test_an_entry_has_every_field_an_index_filters_by() -> None:
-    made = entry(RECORD, EVENT, "native", ("a", "b"))
+    made = entry(RECORD, EVENT, "native", "a b")
     known = made.projection
     assert made.record is RECORD
     assert (made.document_id, made.month) == ("acme/a/b", "2026.03")
@@ -36,19 +36,19 @@ def test_an_entry_has_every_field_an_index_filters_by() -> None:
     assert (known.resource, known.resource_type) == ("document/7", "document")
     assert (known.source_ip, known.request_id) == ("10.0.0.1", "r-1")
     assert known.metadata == ("a.c\x1fsx", "b\x1fn1")
-    assert known.words == ("a", "b")
+    assert known.words == "a b"
     assert known.content_hash == content_hash(VALUE, "acme", "a/b", "native")
     assert known.flags == ("odd",)
 
 
 def test_what_an_event_lacks_is_none() -> None:
-    bare = entry(RECORD, Event("i", 0, "t", Actor("a"), "x"), "native", ()).projection
+    bare = entry(RECORD, Event("i", 0, "t", Actor("a"), "x"), "native", "").projection
     assert (bare.resource, bare.resource_type, bare.source_ip, bare.request_id) == (None, None, None, None)
     assert bare.metadata == ()
 
 
 def test_a_colliding_entry_changes_its_name_and_flags_only() -> None:
-    plain = entry(RECORD, EVENT, "native", ())
+    plain = entry(RECORD, EVENT, "native", "")
     second = colliding(plain)
     assert second.document_id == "/1/2/3"
     assert second.projection.flags == ("odd", COLLISION_FLAG)

@@ -87,7 +87,7 @@ def event_document(entry: Entry) -> EventDocument:
         projection.source_ip,
         projection.request_id,
         projection.metadata,
-        projection.words,
+        tuple(projection.words.split(" ")) if projection.words else (),
         projection.flags,
     )
 

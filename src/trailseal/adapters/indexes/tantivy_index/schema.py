@@ -119,7 +119,7 @@ def document(entry: Entry, number: int) -> str:
         projection.action,
         projection.outcome,
         projection.metadata,
-        " ".join(projection.words),
+        projection.words,
         bucket_terms(projection.timestamp_us),
         block_term(position.log, position.partition, position.offset),
         _encode(identity),
