@@ -170,7 +170,7 @@ class Deployment:
 
     def start(self, *arguments: str, wait: bool = False, **settings: str) -> Process:
         """Start a command with this deployment's environment and a port of its own."""
-        port = _free_port()
+        port = free_port()
         more = {f"{PREFIX}{name.upper()}": value for name, value in ({"port": str(port)} | settings).items()}
         output = self.folder / f"process-{len(self.processes)}.log"
         process = Process(arguments, self.environment | more, port, output)
@@ -265,7 +265,8 @@ def _plain(url: str) -> str:
     return "http://" + urlsplit(url).netloc
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on just now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,13 @@ _CREDENTIALS = (
     KafkaError.SASL_AUTHENTICATION_FAILED,
     KafkaError._SSL,  # noqa: SLF001 - the same
 )
+_SILENCE = (
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - the same
+    KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - the same
+    KafkaError._TRANSPORT,  # noqa: SLF001 - the same
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the same
+)
+_RECENT_S: Final = 30.0
 _RIGHTS = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -32,6 +40,23 @@ _NO_TOPIC = (
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the same
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the same
 )
+
+
+class Refusals:
+    """Remembers that brokers refused us: the calls that suffer from it only see that nobody answers."""
+
+    def __init__(self) -> None:
+        self._noted_at = float("-inf")
+
+    def note(self, problem: KafkaError) -> None:
+        """Called by librdkafka for every trouble of a connection."""
+        if problem.code() in _CREDENTIALS:
+            self._noted_at = time.monotonic()
+
+    @property
+    def recent(self) -> bool:
+        """Whether that was so just now."""
+        return time.monotonic() - self._noted_at < _RECENT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,7 @@ class KafkaOptions:
         waiting_records: appended records without an acknowledgement above which no more are taken.
         waiting_bytes: the same in bytes.
         session_timeout_s: a member of a group that is silent this long loses its partitions.
+        refusals: see `Refusals`.
     """
 
     brokers: str
@@ -58,6 +84,7 @@ class KafkaOptions:
     waiting_records: int = 200_000
     waiting_bytes: int = 128 << 20
     session_timeout_s: float = 45.0
+    refusals: Refusals = field(default_factory=Refusals, repr=False, compare=False)
 
     def properties(self, **more: Any) -> dict[str, Any]:
         """Librdkafka's properties for any client; what goes wrong is raised by calls, so it prints nothing."""
@@ -67,7 +94,8 @@ class KafkaOptions:
             "log_level": "0",
             "reconnect.backoff.max.ms": "1000",
         }
-        return {**common, **self.security, "error_cb": _ignore, **{n.replace("_", "."): v for n, v in more.items()}}
+        asked = {name.replace("_", "."): value for name, value in more.items()}
+        return {**common, **self.security, "error_cb": self.refusals.note, **asked}
 
 
 def options_from_url(url: str, *, security: Mapping[str, str] | None = None, **more: Any) -> KafkaOptions:
@@ -180,7 +208,7 @@ def translate(problem: KafkaError, options: KafkaOptions, doing: str) -> Trailse
     given up meanwhile.
     """
     code, where = problem.code(), f"Kafka at {options.brokers}"
-    if code in _CREDENTIALS:
+    if code in _CREDENTIALS or (code in _SILENCE and options.refusals.recent):
         return Unavailable(f"{where} refused our credentials or certificate: check the kafka_* settings.")
     if code in _RIGHTS:
         return Unavailable(f"{where} does not let us {doing}: grant Read, Write and Describe on {options.topic}.")
@@ -205,10 +233,8 @@ def translated(options: KafkaOptions, doing: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
+        if options.refusals.recent:
+            raise translate(KafkaError(KafkaError._AUTHENTICATION), options, doing) from error  # noqa: SLF001 - a constant
         raise Unavailable(f"Kafka at {options.brokers} does not answer, so it cannot {doing}.") from error
     except KafkaException as error:
         raise translate(error.args[0], options, doing) from error
-
-
-def _ignore(_error: KafkaError) -> None:
-    """Errors of connections: every call that suffers from them says so itself."""

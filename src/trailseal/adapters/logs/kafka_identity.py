@@ -83,7 +83,7 @@ class Identity:
         at = time.monotonic()
         with translated(options, "be asked for its topic"):
             future: Any = self._admin.describe_topics(TopicCollection([options.topic]), request_timeout=ANSWER_S)
-            described = future[options.topic].result(ANSWER_S + 1)
+            described = self._answer(future[options.topic])
             cluster = self._cluster or self._ask_cluster()
         base = f"kafka/{cluster}/{shown_id(described.topic_id)}"
         partitions = tuple(sorted(partition.id for partition in described.partitions))
@@ -121,7 +121,7 @@ class Identity:
         resource = ConfigResource(ResourceType.TOPIC, self._options.topic)
         with translated(self._options, "be asked for its retention"):
             future: Any = self._admin.describe_configs([resource], request_timeout=ANSWER_S)
-            entries = future[resource].result(ANSWER_S + 1)
+            entries = self._answer(future[resource])
         kept_ms = int(entries["retention.ms"].value or _FOREVER_MS)
         found = None if kept_ms == _FOREVER_MS else kept_ms / 1000
         self._retention = (time.monotonic(), found)
@@ -129,5 +129,12 @@ class Identity:
 
     def _ask_cluster(self) -> str:
         future: Any = self._admin.describe_cluster(request_timeout=ANSWER_S)
-        self._cluster = str(future.result(ANSWER_S + 1).cluster_id)
+        self._cluster = str(self._answer(future).cluster_id)
         return self._cluster
+
+    def _answer(self, future: Any) -> Any:
+        try:
+            return future.result(ANSWER_S + 1)
+        except (KafkaException, TimeoutError):
+            self._admin.poll(0)  # hands over what connections suffered from, which says more than that time passed
+            raise
