@@ -89,6 +89,7 @@ app.command(
         "trailseal verify",
         'trailseal verify --key "$(cat log.vkey)" --witness "$(cat witness.vkey)" --checkpoint last-visit',
         "trailseal verify --id e-42 --tenant acme",
+        'trailseal verify receipt.tlog-proof --key "$(cat log.vkey)"',
     ),
 )(verify.verify)
 app.command(

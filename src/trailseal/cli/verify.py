@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from trailseal.bootstrap import Engines, open_engines
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.output import Form, as_table, draw_table, notice, progress_bar, write_ndjson
+from trailseal.cli.verify_file import verify_file
 from trailseal.errors import InvalidQuery, Unavailable, UsageError
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import format_rfc3339
@@ -42,6 +43,9 @@ Kept = Annotated[
 
 
 def verify(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A receipt or an evidence file, checked offline.")
+    ] = None,
     event_id: Annotated[str | None, typer.Option("--id", help="Only the event of this id.")] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Of that event.")] = None,
     time_from: Annotated[str | None, typer.Option("--time-from", help="Only what was received since.")] = None,
@@ -54,12 +58,16 @@ def verify(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Verify the log against its seals: every record, every claim about it, every searchable field.
+    """Verify the log against its seals, or a file offline with nothing but public keys.
 
-    Works beside a running `trailseal up`. Keys named with --key are believed; without them the log's own list is
+    Of the log every record, every claim about it and every searchable field; beside a running `trailseal up`
+    too. Keys named with --key are believed; without them the log's own list is
     used, which proves nothing to an outsider. Exit status: 0 clean, 1 tampering, 2 could not verify.
     """
     trust = trust_from(key or (), witness or (), quorum, _kept(checkpoint or ()))
+    if file is not None:
+        tampered, undecided = verify_file(file, trust, form)
+        _end(tampered=tampered, undecided=undecided)
     try:
         engines = open_engines(settings_from(config, data=data), "read")
         try:
@@ -70,10 +78,11 @@ def verify(
         notice(f"trailseal: {error}")
         raise typer.Exit(EXIT_UNVERIFIED) from error
     _write(result, form)
-    if result.suspicions:
-        raise typer.Exit(EXIT_TAMPERED)
-    if _undecided(result, trust):
-        raise typer.Exit(EXIT_UNVERIFIED)
+    _end(tampered=bool(result.suspicions), undecided=_undecided(result, trust))
+
+
+def _end(*, tampered: bool, undecided: bool) -> NoReturn:
+    raise typer.Exit(EXIT_TAMPERED if tampered else EXIT_UNVERIFIED if undecided else 0)
 
 
 def _verify(engines: Engines, trust: Trust, wanted: Range) -> Verification:

@@ -7,7 +7,7 @@ not the one that was sealed gets no receipt.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -88,8 +88,15 @@ class Consistency(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """One partition as it was read a moment ago."""
+class PinnedLog:
+    """One partition as it was read at one moment; its tree serves one thread at a time.
+
+    Attributes:
+        read_at: monotonic seconds.
+        log: whose.
+        tree: at least as large as the checkpoint's.
+        note: the newest checkpoint with its signatures, or None before the first.
+    """
 
     read_at: float
     log: SealedLog
@@ -113,7 +120,7 @@ class Evidence:
     def __init__(self, ledger: Ledger, monotonic: Callable[[], float]) -> None:
         self._ledger, self._monotonic = ledger, monotonic
         self._lock = threading.Lock()
-        self._open: dict[tuple[int, int], _Open] = {}
+        self._open: dict[tuple[int, int], PinnedLog] = {}
 
     def logs(self, url: Callable[[int, int], str]) -> list[PublicLog]:
         """Every sealed partition of every log.
@@ -214,18 +221,54 @@ class Evidence:
                 raise Unavailable(detail, retry_after_s=_SOON_S)
             entry = opened.tree.entry(index)
             proof = opened.tree.inclusion(index, signed.size)
-        secrets = PeriodSecrets(self._ledger, position.log)
-        opening = LeafMaker(opened.log.origin, secrets).opening(record)
-        if opening is None:
+        shown = self._opening(record, opened.log, entry)
+        return Receipt(index, proof, opened.note.to_bytes(), shown.to_bytes()).to_bytes()
+
+    def pin(self) -> dict[tuple[int, int], PinnedLog]:
+        """Every sealed log as it is now, to prove many records against one checkpoint each.
+
+        Raises:
+            IntegrityViolation: a tree or checkpoint is damaged.
+        """
+        found: dict[tuple[int, int], PinnedLog] = {}
+        for number in self._ledger.logs():
+            for head in self._ledger.heads(number):
+                if SealedLog.stored(self._ledger, number, head.partition) is not None:
+                    found[number, head.partition] = self._read(number, head.partition)
+        return found
+
+    def prove(
+        self, record: Record, pinned: Mapping[tuple[int, int], PinnedLog]
+    ) -> tuple[int, bytes, list[bytes] | None]:
+        """A record's leaf index, its opening, and its inclusion proof; None where its checkpoint is too early.
+
+        Raises:
+            NotFound: the record was never sealed, or its secret is destroyed.
+            IntegrityViolation: the record is not the one that was sealed.
+        """
+        position = record.position
+        opened = pinned.get((position.log, position.partition))
+        index = -1 if opened is None else opened.log.index_of(position.offset)
+        if opened is None or not 0 < index < opened.tree.size:
+            raise NotFound(f"The record at {position} is not sealed; begin the export anew.")
+        shown = self._opening(record, opened.log, opened.tree.entry(index))
+        signed = opened.signed
+        covered = signed is not None and index < signed.size
+        proof = opened.tree.inclusion(index, signed.size) if signed is not None and covered else None
+        return index, shown.to_bytes(), proof
+
+    def _opening(self, record: Record, log: SealedLog, entry: bytes) -> Opening:
+        opened = LeafMaker(log.origin, PeriodSecrets(self._ledger, log.log)).opening(record)
+        if opened is None:
             raise NotFound("The secret that this record was sealed with was destroyed after its retention.")
-        shown = Opening(entry, *opening)
+        shown = Opening(entry, *opened)
         try:
             shown.check()
         except ValueError as error:
             raise IntegrityViolation(
-                f"The record at {position} is not the one that was sealed: run `trailseal verify`."
+                f"The record at {record.position} is not the one that was sealed: run `trailseal verify`."
             ) from error
-        return Receipt(index, proof, opened.note.to_bytes(), shown.to_bytes()).to_bytes()
+        return shown
 
     def _seal(self, position: Position) -> EventSeal | None:
         try:
@@ -246,16 +289,18 @@ class Evidence:
             raise NotFound(f"There is no sealed log {log}/{partition}; /integrity/logs lists them.")
         return found
 
-    def _opened(self, log: int, partition: int) -> _Open:
+    def _opened(self, log: int, partition: int) -> PinnedLog:
         now = self._monotonic()
         known = self._open.get((log, partition))
         if known is not None and now - known.read_at < KEPT_S:
             return known
+        fresh = self._open[log, partition] = self._read(log, partition)
+        return fresh
+
+    def _read(self, log: int, partition: int) -> PinnedLog:
         # The checkpoint first: the head that is read after it has at least its leaves.
         sealed = self._sealed(log, partition)
         newest = self._ledger.seals.checkpoint(log, partition)
         head = self._ledger.head(log, partition)
         tree = LogTree(SealState.of(None if head is None else head.seal).edge, self._ledger.seals)
-        fresh = _Open(now, sealed, tree, None if newest is None else merged(newest))
-        self._open[log, partition] = fresh
-        return fresh
+        return PinnedLog(self._monotonic(), sealed, tree, None if newest is None else merged(newest))
