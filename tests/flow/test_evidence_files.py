@@ -103,7 +103,18 @@ def move(body: dict[str, object]) -> None:
         lambda lines: [edit(lines[0], lambda body: body.update(tenants=None)), *lines[1:]],
         lambda lines: lines[1:],
     ],
-    ids=["event", "position", "dropped", "doubled", "swapped", "endless", "cut off", "appended", "manifest", "headless"],
+    ids=[
+        "event",
+        "position",
+        "dropped",
+        "doubled",
+        "swapped",
+        "endless",
+        "cut off",
+        "appended",
+        "manifest",
+        "headless",
+    ],
 )
 def test_whatever_was_changed_is_found(sealed: Sealed, attack: Callable[[Lines], Lines]) -> None:
     assert sealed.check(attack(sealed.lines)).mismatches
