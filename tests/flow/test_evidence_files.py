@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,8 +64,8 @@ class Sealed:
 
 
 @pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]:
-    yield Sealed(tmp_path_factory.mktemp("evidence") / "data")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    return Sealed(tmp_path_factory.mktemp("evidence") / "data")
 
 
 def test_an_evidence_file_is_proved_row_by_row_offline(sealed: Sealed) -> None:
