@@ -137,7 +137,7 @@ class GroupMember:
             max_poll_interval_ms=_MOST_S,
             enable_partition_eof=True,
             queued_min_messages=20_000,
-            queued_max_messages_kbytes=64 << 10,
+            queued_max_messages_kbytes=32 << 10,
             fetch_queue_backoff_ms=10,
             topic_metadata_refresh_interval_ms=30_000,
         )
