@@ -18,6 +18,7 @@ from trailseal.cli import (
     search,
     settings_table,
     up,
+    verifier,
     verify,
     witness,
 )
@@ -92,6 +93,13 @@ app.command(
         'trailseal verify receipt.tlog-proof --key "$(cat log.vkey)"',
     ),
 )(verify.verify)
+app.command(
+    "verifier",
+    epilog=examples(
+        "trailseal verifier > trailseal_verifier.py",
+        "python3 trailseal_verifier.py --key VKEY receipt.tlog-proof",
+    ),
+)(verifier.verifier)
 app.command(
     "settings", epilog=examples("trailseal settings", "TRAILSEAL_PORT=9000 trailseal settings --form ndjson")
 )(settings_table.settings)

@@ -6,6 +6,8 @@
     records      the log's records against the leaves of their offsets
     claims       the ledger's outcome rows and the index's documents against the records
     whole        all of it, one partition after the other, in a stream
+    files        receipts and evidence files, offline
+    standalone   a second verifier in one file that shares no code with all this, to be handed out
 
 Nothing here writes; nothing here believes what it can check.
 """

@@ -1,0 +1,180 @@
+"""The verifier that is handed out: run as an auditor would, and in agreement with ours on every case."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flow.embedded import opened
+from flow.running import record
+from flow.test_attacks import EVENTS, run_pipeline
+from flow.test_evidence_files import Lines, Sealed, edit, move, rename
+from trailseal.merkle.tiles import TILE_WIDTH, TileName
+from trailseal.sealing.evidence import Evidence
+from trailseal.sealing.keys import KeyFile
+from trailseal.verification import standalone
+from trailseal.verification.files import FileVerification, check_receipt
+from trailseal.verification.trust import Trust
+
+Attack = Callable[[Lines], Lines]
+ATTACKS: list[Attack] = [
+    lambda lines: lines,
+    lambda lines: [*lines[:9], edit(lines[9], rename), *lines[10:]],
+    lambda lines: [*lines[:9], edit(lines[9], move), *lines[10:]],
+    lambda lines: [*lines[:9], *lines[10:]],
+    lambda lines: [*lines[:9], lines[9], *lines[9:]],
+    lambda lines: [*lines[:9], lines[10], lines[9], *lines[11:]],
+    lambda lines: lines[:-1],
+    lambda lines: [*lines, lines[9]],
+    lambda lines: [edit(lines[0], lambda body: body.update(tenants=None)), *lines[1:]],
+]
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    return Sealed(tmp_path_factory.mktemp("standalone") / "data")
+
+
+def status_of(result: FileVerification) -> int:
+    return 1 if result.mismatches else 2 if result.open_questions or not result.checkpoints else 0
+
+
+def standalone_export(lines: Lines, keys: list[str]) -> int:
+    try:
+        standalone.verify_export(lines, standalone.Keys(keys, [], None), lambda *_: None)
+    except standalone.Unverified:
+        return 2
+    except standalone.Tampered:
+        return 1
+    return 0
+
+
+def standalone_receipt(receipt: bytes, keys: list[str]) -> int:
+    try:
+        standalone.verify_receipt(receipt, standalone.Keys(keys, [], None))
+    except (standalone.Unverified, UnicodeDecodeError):
+        return 2
+    except (standalone.Tampered, ValueError, IndexError):
+        return 1
+    return 0
+
+
+@pytest.mark.parametrize("number", range(len(ATTACKS)))
+def test_both_verifiers_agree_on_an_export(sealed: Sealed, number: int) -> None:
+    lines = ATTACKS[number](sealed.lines)
+    expected = status_of(sealed.check(lines))
+    assert standalone_export(lines, [key.vkey() for key in sealed.keys]) == expected == (1 if number else 0)
+
+
+def test_both_verifiers_agree_that_an_unsigned_end_or_no_key_proves_nothing(sealed: Sealed) -> None:
+    vkeys = [key.vkey() for key in sealed.keys]
+    assert standalone_export(sealed.unsigned, vkeys) == status_of(sealed.check(sealed.unsigned)) == 2
+    assert standalone_export(sealed.lines, []) == status_of(sealed.check(sealed.lines, keys=())) == 2
+
+
+def test_neither_verifier_accepts_a_receipt_or_row_with_a_flipped_bit(sealed: Sealed) -> None:
+    rng = random.Random(7)
+    vkeys = [key.vkey() for key in sealed.keys]
+    trust = Trust(keys=sealed.keys)
+    assert standalone_receipt(sealed.receipt, vkeys) == 0
+    signatures = sealed.receipt.rindex(b"\n\n")
+    for _ in range(300):
+        changed = bytearray(sealed.receipt)
+        changed[rng.randrange(signatures)] ^= 1 << rng.randrange(8)
+        assert standalone_receipt(bytes(changed), vkeys) != 0
+        assert check_receipt(bytes(changed), trust).verified == 0
+    for _ in range(100):
+        line = bytearray(sealed.lines[9])
+        line[rng.randrange(len(line) - 1)] ^= 1 << rng.randrange(7)
+        assert standalone_export([*sealed.lines[:9], bytes(line), *sealed.lines[10:]], vkeys) == 1
+
+
+class Site:
+    """The tiles and checkpoint of a log in a folder, as a mirror holds them."""
+
+    def __init__(self, data: Path, folder: Path) -> None:
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        with opened(data, "read") as engines:
+            evidence = Evidence(engines.ledger, engines.clock.monotonic)
+            (log,) = evidence.pin().values()
+            assert log.signed is not None
+            for number in range(-(-log.signed.size // TILE_WIDTH)):
+                width = min(TILE_WIDTH, log.signed.size - number * TILE_WIDTH)
+                name = TileName(None, number, width)
+                path = folder / name.path()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(evidence.tile(1, 0, name))
+            (folder / "checkpoint").write_bytes(evidence.checkpoint(1, 0))
+            self.vkey = KeyFile(data / "seal.key").ring().verifiers(log.log.origin)[0].vkey()
+
+    def verify(self, *more: str) -> subprocess.CompletedProcess[str]:
+        """As an auditor runs it: the printed file, with nothing of ours to import."""
+        script = self.folder.parent / "trailseal_verifier.py"
+        printed = subprocess.run(
+            [sys.executable, "-c", "from trailseal.cli import main; main()", "verifier"],
+            capture_output=True,
+            check=True,
+        )
+        script.write_bytes(printed.stdout)
+        block = "import sys; sys.modules['trailseal'] = None; sys.argv = sys.argv[1:]; import runpy;"
+        return subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"{block} runpy.run_path(sys.argv[0], run_name='__main__')",
+                str(script),
+                str(self.folder),
+                "--key",
+                self.vkey,
+                *more,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mirror") / "data"
+    run_pipeline(folder, *(record(f"e{number}") for number in range(EVENTS)))
+    return folder
+
+
+def test_a_whole_tree_is_verified_from_its_tiles_and_an_older_checkpoint(data: Path, tmp_path: Path) -> None:
+    grown = Path(shutil.copytree(data, tmp_path / "data"))
+    (tmp_path / "old").write_bytes((Site(data, tmp_path / "before").folder / "checkpoint").read_bytes())
+    run_pipeline(grown, record("more"), record("and more"))
+    site = Site(grown, tmp_path / "site")
+    done = site.verify("--old", str(tmp_path / "old"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{EVENTS + 3} leaves" in done.stdout
+
+
+def test_a_changed_bundle_or_another_history_is_tampering(data: Path, tmp_path: Path) -> None:
+    site = Site(data, tmp_path / "site")
+    bundle = site.folder / TileName(None, 1, TILE_WIDTH).path()
+    bundle.write_bytes(bundle.read_bytes()[:-1] + b"x")
+    done = site.verify()
+    assert (done.returncode, done.stderr.startswith("TAMPERED")) == (1, True)
+
+    other, ours = (Path(shutil.copytree(data, tmp_path / name)) for name in ("other", "ours"))
+    run_pipeline(other, record("true"))
+    (tmp_path / "old").write_bytes((Site(other, tmp_path / "before").folder / "checkpoint").read_bytes())
+    run_pipeline(ours, record("false"), record("false too"))
+    forked = Site(ours, tmp_path / "forked").verify("--old", str(tmp_path / "old"))
+    assert (forked.returncode, "forked" in forked.stderr) == (1, True)
+
+
+def test_without_the_logs_key_nothing_is_verified(data: Path, tmp_path: Path, sealed: Sealed) -> None:
+    site = Site(data, tmp_path / "site")
+    site.vkey = sealed.keys[0].vkey()
+    done = site.verify()
+    assert (done.returncode, done.stderr.startswith("COULD NOT VERIFY")) == (2, True)
