@@ -7,7 +7,7 @@
 
 Get the keys (--key of each log, --witness of each witness) from people, never from the log. Exit status: 0
 everything holds, 1 something was tampered with, 2 something could not be verified. It shares no code with
-Trailseal. The formats are in its docs/reference/seal-format.md, in RFC 6962 and RFC 9162, and in C2SP's signed-note,
+Trailseal. The formats: its docs/reference/seal-format.md, RFC 6962 and RFC 9162, C2SP signed-note,
 tlog-tiles and tlog-proof.
 """
 
