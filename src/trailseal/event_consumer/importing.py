@@ -123,8 +123,8 @@ class Importer:
         with self._pipeline():
             read = sum(self._read(number, source, tally) for number, source in enumerate(sources))
             self._follow()
+            seconds = self._clock.monotonic() - began
         tally.judge(self._ledger)
-        seconds = self._clock.monotonic() - began
         return tally.result(sources=read, bytes_read=self._bytes_done, seconds=seconds)
 
     @contextmanager
