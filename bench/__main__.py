@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from bench import ingest_embedded, paging, reading, visibility, writing
+from bench import exporting, ingest_embedded, paging, reading, visibility, writing
 from bench.row import Row
 
 
@@ -26,6 +26,7 @@ ROWS = (
     _Entry("post", "POST /events, durable, against a commit per request; batches against import", writing.measure),
     _Entry("get", "GET /events from the cache against an empty Flask route", reading.measure),
     _Entry("pages", "a page at the top and deep, small and large index", paging.measure),
+    _Entry("export", "export as NDJSON against reading the same records straight from the log", exporting.measure),
     _Entry("visible", "accepted until visible against the refresh interval", visibility.measure),
 )
 

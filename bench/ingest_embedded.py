@@ -39,8 +39,7 @@ def measure(size: float) -> list[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "events.ndjson"
-        with source.open("wb") as file:
-            file.writelines(line + b"\n" for line in events(count))
+        write_events(source, count)
 
         def ours() -> float:
             before = _children_s()
@@ -59,6 +58,12 @@ def measure(size: float) -> list[Row]:
             0.6,
         )
     ]
+
+
+def write_events(path: Path, count: int) -> None:
+    """So many events as NDJSON."""
+    with path.open("wb") as file:
+        file.writelines(line + b"\n" for line in events(count))
 
 
 def _children_s() -> float:
