@@ -19,6 +19,7 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
+from trailseal.ports.upkeep import MonthUpkeep
 from trailseal.ports.witness import Witness
 from trailseal.settings import Settings
 
@@ -49,6 +50,8 @@ class Engines:
     profile: Literal["embedded", "cluster"]
     dead_letter_log: EventLog | None = None
     """Where copies of dead letters go, for a role that may run the pipeline."""
+    months: MonthUpkeep | None = None
+    """Looks after an index that keeps its own records; None where the log keeps them."""
 
     def close(self) -> None:
         """Close everything, the readers first."""
@@ -233,6 +236,7 @@ def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
         _secret(settings, read_only=role != "serve"),
         "cluster",
         dead_letter_log,
+        index.upkeep(SystemClock()),
     )
 
 

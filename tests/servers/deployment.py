@@ -242,6 +242,7 @@ def ids_in(index: EventIndex, environment: Mapping[str, str]) -> dict[str, int]:
     index.refresh()
     raw = RawElasticsearch(_plain(environment["TRAILSEAL_INDEX"]))
     prefix = options_from_url(environment["TRAILSEAL_INDEX"]).prefix
+    in_use: dict[str, Any] = raw("GET", f"/_alias/{prefix}audit-*")  # not what a re-projection left behind
     counts: dict[str, int] = {}
     after: list[Any] | None = None
     while True:
@@ -252,7 +253,7 @@ def ids_in(index: EventIndex, environment: Mapping[str, str]) -> dict[str, int]:
         }
         if after is not None:
             body["search_after"] = after
-        hits = raw("POST", f"/{prefix}audit-*/_search", body)["hits"]["hits"]
+        hits = raw("POST", f"/{','.join(in_use)}/_search", body)["hits"]["hits"] if in_use else []
         for hit in hits:
             event_id = hit["_source"]["id"]
             counts[event_id] = counts.get(event_id, 0) + 1

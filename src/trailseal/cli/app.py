@@ -14,6 +14,7 @@ from trailseal.cli import (
     export,
     import_files,
     keys,
+    months,
     reconcile,
     search,
     settings_table,
@@ -93,6 +94,12 @@ app.command(
         'trailseal verify receipt.tlog-proof --key "$(cat log.vkey)"',
     ),
 )(verify.verify)
+app.command("months", epilog=examples("trailseal months", "trailseal months --form ndjson"))(months.months)
+app.command(
+    "reproject",
+    epilog=examples("trailseal reproject", "trailseal reproject --month 2026-11", "trailseal reproject --all"),
+)(months.reproject)
+app.command("rebuild", epilog=examples("trailseal rebuild", "trailseal rebuild --accept-lost"))(months.rebuild)
 app.command(
     "verifier",
     epilog=examples(

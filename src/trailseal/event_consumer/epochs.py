@@ -55,18 +55,17 @@ def number_of(ledger: Ledger, origin: str) -> int:
     Raises:
         PipelineFault: the books are of another log.
     """
-    number = ledger.log_number(origin)
     logs = ledger.logs()
-    if number is None and not logs:
+    if not logs:
         return ledger.register_log(origin)
     newest = max(logs)
-    if number != newest:
+    if logs[newest] != origin:
         raise PipelineFault(
             f"The ledger's books are of the log {logs[newest]}, and this is {origin}: it was made anew, replaced or"
             " restored. If the old one has ended, run `trailseal epoch new --reason …`, then start again; else"
             " restore log and ledger from one backup."
         )
-    return number
+    return newest
 
 
 class NewEpoch(msgspec.Struct, frozen=True):

@@ -16,12 +16,51 @@ from trailseal.model.outcomes import NOT_INDEXED, Delta, Head, OutcomeRow
 from trailseal.model.projection import Entry, colliding
 from trailseal.model.record import Gap, Record
 from trailseal.ports.index import Present, Refused, Retry, Stored, Verdict
+from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.telemetry import REBUILD_RECORDS, logger
 
 _CHUNK_RECORDS = 5_000
 _CHUNK_BYTES = 16 << 20
 _FLUSH_RECORDS = 100_000
+
+
+def as_once_indexed(
+    ledger: Ledger, origin: str, head: Head, items: Sequence[Record | Gap], offsets: range
+) -> tuple[list[Entry], list[OutcomeRow]]:
+    """The entries of these records as the rows say they were indexed, and rows for what decodes no more.
+
+    Records that decode no more are kept as dead letters; their rows count once the head names them.
+
+    Args:
+        ledger: whose rows hold.
+        origin: the log's identity.
+        head: of the records' partition.
+        items: in log order; what lies outside ``offsets`` is passed over.
+        offsets: what is put back.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    absent: set[int] = set()
+    apart: set[int] = set()
+    for row in ledger.outcomes(head.log, head.partition, offsets.start, offsets.stop):
+        first = row.position.offset
+        run = range(max(first, offsets.start), min(first + row.count, offsets.stop))
+        (absent if row.kind in NOT_INDEXED else apart).update(run)
+    entries: list[Entry] = []
+    late: list[OutcomeRow] = []
+    for item in items:
+        offset = item.position.offset
+        if isinstance(item, Gap) or offset in absent or offset not in offsets:
+            continue
+        decoded = decode_one(item, origin)
+        if isinstance(decoded, Entry):
+            entries.append(colliding(decoded) if offset in apart else decoded)
+        else:
+            ledger.keep([item])
+            late.append(decoded)
+    return entries, late
 
 
 class Rebuild:
@@ -99,27 +138,7 @@ class Rebuild:
         return self._ledger.advance(head, Delta(head.next, tuple(late))) if late else head
 
     def _chunk(self, head: Head, items: Sequence[Record | Gap], start: int, stop: int) -> list[OutcomeRow]:
-        absent: set[int] = set()
-        apart: set[int] = set()
-        for row in self._ledger.outcomes(head.log, head.partition, start, stop):
-            first = row.position.offset
-            run = range(max(first, start), min(first + row.count, stop))
-            if row.kind in NOT_INDEXED:
-                absent.update(run)
-            else:
-                apart.update(run)
-        entries: list[Entry] = []
-        late: list[OutcomeRow] = []
-        for item in items:
-            offset = item.position.offset
-            if isinstance(item, Gap) or offset in absent or offset >= stop:
-                continue
-            decoded = decode_one(item, self._origin)
-            if isinstance(decoded, Entry):
-                entries.append(colliding(decoded) if offset in apart else decoded)
-            else:
-                self._ledger.keep([item])
-                late.append(decoded)
+        entries, late = as_once_indexed(self._ledger, self._origin, head, items, range(start, stop))
         self._put(entries)
         return late
 

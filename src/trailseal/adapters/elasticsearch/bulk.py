@@ -17,7 +17,7 @@ import msgspec
 from trailseal.adapters.elasticsearch.connection import NDJSON, Answer, Connection, decoded, error_type
 from trailseal.errors import Unavailable
 
-_FILTER: Final = "filter_path=errors,items.create.status,items.create.error.type"
+_FILTER: Final = "filter_path=errors,items.*.status,items.*.error.type"
 _UNREADABLE: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 _ELSEWHERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE})
 _WHAT: Final = "a bulk request"
@@ -45,7 +45,10 @@ class ItemResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Item(msgspec.Struct, frozen=True, gc=False):
-    create: ItemResult
+    """One result, under the name of its action."""
+
+    create: ItemResult | None = None
+    index: ItemResult | None = None
 
 
 class _BulkAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -80,9 +83,10 @@ class BulkWriter:
         self._target = f"/_bulk?{'require_alias=true&' if require_alias else ''}{_FILTER}"
         self._pool = ThreadPoolExecutor(limits.in_flight, thread_name_prefix="elasticsearch-bulk")
 
-    def create(self, lines: Iterable[bytes]) -> list[ItemResult]:
-        """Send every line; one result each, in order. The next request is built while others are under way.
+    def send(self, lines: Iterable[bytes]) -> list[ItemResult]:
+        """Send every line, an action and its document; one result each, in order.
 
+        The next request is built while others are under way.
         Returns when nothing is in flight any more, so that a caller who tries again meets no earlier self.
 
         Raises:
@@ -132,4 +136,7 @@ def _results(answer: Answer, expected: int) -> list[ItemResult]:
     items = decoded(_ANSWER, answer, _WHAT).items
     if len(items) != expected:
         raise Unavailable(f"Elasticsearch answered for {len(items)} documents of {expected}; all are sent again")
-    return [item.create for item in items]
+    results = [item.create or item.index for item in items]
+    if None in results:
+        raise Unavailable(f"Elasticsearch's answer to {_WHAT} lacks a result; all are sent again")
+    return [result for result in results if result is not None]

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from trailseal.adapters.elasticsearch.records import StoredRecord, stored_record
-from trailseal.model.projection import PROJECTION_VERSION, Entry
+from trailseal.adapters.elasticsearch.records import StoredRecord, rebuilt_record, stored_record
+from trailseal.model.projection import PROJECTION_VERSION, Entry, colliding
 from trailseal.model.record import Position
+from trailseal.ports.upkeep import Reproject
 
 MAX_ID_BYTES: Final = 512
 """Elasticsearch's own limit on ``_id``; a longer one would fail the whole request."""
@@ -101,8 +102,42 @@ def difference(entry: Entry, stored: dict[str, Any] | None) -> str | None:
     return next((name for name in names if expected.get(name) != stored.get(name)), None)
 
 
+class _StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """What a document is made anew from."""
+
+    log: int
+    partition: int
+    offset: int
+    record: StoredRecord | None = None
+    erased: bool = False
+
+
+_STORED_EVENT: Final = msgspec.json.Decoder(_StoredEvent)
+
+
+def remade(month: str, document_id: str, source: bytes, project: Reproject) -> tuple[bytes, bool]:
+    """A stored document by today's rules, and whether they made it.
+
+    A tombstone stays as it is, and so does what today's rules refuse or would name otherwise: what the books say is
+    indexed stays indexed, under the name it has.
+    """
+    same = msgspec.json.encode(msgspec.json.decode(source)) if b"\n" in source else source
+    stored = _STORED_EVENT.decode(source)
+    if stored.erased or stored.record is None:
+        return same, False
+    entry = project(rebuilt_record(Position(stored.log, stored.partition, stored.offset), stored.record))
+    if entry is not None and document_id.startswith("/"):
+        entry = colliding(entry)
+    if entry is None or (entry.month, entry.document_id) != (month, document_id):
+        return same, False
+    try:
+        return _ENCODER.encode(event_document(entry)), True
+    except UnicodeEncodeError:
+        return same, False
+
+
 def create_line(alias: str, document_id: str, document: msgspec.Struct) -> bytes:
-    """One action and its document, as ``_bulk`` wants them."""
+    """One action and its document, as ``_bulk`` wants them; refused where the id is taken."""
     line = bytearray(b'{"create":{"_index":"')
     line += alias.encode()
     line += b'","_id":'
@@ -111,3 +146,9 @@ def create_line(alias: str, document_id: str, document: msgspec.Struct) -> bytes
     _ENCODER.encode_into(document, line, -1)
     line += b"\n"
     return bytes(line)
+
+
+def index_line(index: str, document_id: str, document: bytes) -> bytes:
+    """The same for a document that is encoded already, and that replaces what has the id."""
+    action = _ENCODER.encode({"index": {"_index": index, "_id": document_id}})
+    return b"%b\n%b\n" % (action, document)

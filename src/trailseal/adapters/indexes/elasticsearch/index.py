@@ -14,19 +14,20 @@ from trailseal.adapters.elasticsearch.connection import Connection, decoded
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions
 from trailseal.adapters.indexes.elasticsearch import mapping
 from trailseal.adapters.indexes.elasticsearch.documents import (
-    IDENTITY_FIELDS,
     MAX_ID_BYTES,
-    StoredIdentity,
     create_line,
     difference,
     event_document,
 )
+from trailseal.adapters.indexes.elasticsearch.holders import holders
 from trailseal.adapters.indexes.elasticsearch.months import REGISTER_TTL_S, Documents, Months
 from trailseal.adapters.indexes.elasticsearch.searching import Searcher
+from trailseal.adapters.indexes.elasticsearch.upkeep import ElasticsearchMonths
 from trailseal.errors import PipelineFault, Unavailable
 from trailseal.model.projection import Entry, Hit, SortKey
 from trailseal.model.query import Count, Query
-from trailseal.ports.index import Expired, Present, Refused, Retry, Stored, Tombstone, Verdict
+from trailseal.ports.clock import Clock
+from trailseal.ports.index import Expired, Present, Refused, Retry, Stored, Verdict
 
 _LOOKUPS: Final = 1_000
 _REFRESHED_AT_ONCE: Final = 64
@@ -47,15 +48,6 @@ class IndexOptions:
     bulk: BulkLimits = field(default_factory=BulkLimits)
 
 
-class _Found(msgspec.Struct, frozen=True, gc=False):
-    found: bool = False
-    source: StoredIdentity | None = msgspec.field(name="_source", default=None)
-
-
-class _Lookup(msgspec.Struct, frozen=True, gc=False):
-    docs: list[_Found]
-
-
 class _Document(msgspec.Struct, frozen=True, gc=False):
     source: dict[str, Any] | None = msgspec.field(name="_source", default=None)
 
@@ -64,7 +56,6 @@ class _Documents(msgspec.Struct, frozen=True, gc=False):
     docs: list[_Document]
 
 
-_LOOKUP: Final = msgspec.json.Decoder(_Lookup)
 _WHOLE: Final = msgspec.json.Decoder(_Documents)
 _STORED: Final = Stored()
 _EXPIRED: Final = Expired()
@@ -78,6 +69,7 @@ class ElasticsearchIndex:
     ) -> None:
         self._behaviour = behaviour or IndexOptions()
         self._connection = Connection(options)
+        self._documents = documents
         self._months = Months(self._connection, documents)
         self._searcher = Searcher(self._connection, self._months)
         self._bulk = BulkWriter(self._connection, self._behaviour.bulk, require_alias=True)
@@ -86,6 +78,10 @@ class ElasticsearchIndex:
     def refresh_interval_s(self) -> float:
         """The indices' refresh interval, and how long a month made elsewhere may go unnoticed."""
         return self._behaviour.refresh_interval_s + REGISTER_TTL_S
+
+    def upkeep(self, clock: Clock) -> ElasticsearchMonths:
+        """The same months, for those who look after them."""
+        return ElasticsearchMonths(self._connection, self._documents, self._months, self._behaviour.bulk, clock)
 
     def is_complete(self) -> bool:
         """True unless a rebuild is marked in the register."""
@@ -128,7 +124,7 @@ class ElasticsearchIndex:
             name for name in {entry.month for entry in entries} if self._months.ensure(name).state == "dropped"
         }
         sent: list[int] = []
-        results = self._bulk.create(self._lines(entries, dropped, sent, verdicts))
+        results = self._bulk.send(self._lines(entries, dropped, sent, verdicts))
         conflicts: list[int] = []
         for place, result in zip(sent, results, strict=True):
             if result.status in (HTTPStatus.CREATED, HTTPStatus.OK):
@@ -138,12 +134,13 @@ class ElasticsearchIndex:
             else:
                 verdicts[place] = self._failed(entries[place], result)
         self._check_refusals(entries, verdicts)
-        for start in range(0, len(conflicts), _LOOKUPS):
-            places = conflicts[start : start + _LOOKUPS]
-            verdicts_found = self._holders([entries[place] for place in places])
-            for place, verdict in zip(places, verdicts_found, strict=True):
-                verdicts[place] = verdict
+        names = [(self._alias(entries[place]), entries[place].document_id) for place in conflicts]
+        for place, verdict in zip(conflicts, holders(self._connection, names), strict=True):
+            verdicts[place] = verdict
         return verdicts
+
+    def _alias(self, entry: Entry) -> str:
+        return mapping.alias_name(self._connection.prefix, entry.month)
 
     def _lines(
         self, entries: Sequence[Entry], dropped: set[str], sent: list[int], verdicts: list[Verdict]
@@ -196,28 +193,6 @@ class ElasticsearchIndex:
         }
         for name in sorted(refused):
             self._months.check_mapping(mapping.alias_name(self._connection.prefix, name))
-
-    def _holders(self, entries: Sequence[Entry]) -> list[Verdict]:
-        """Who holds the ids of these entries: read by id, which sees what no refresh has shown yet."""
-        prefix = self._connection.prefix
-        wanted = [
-            {
-                "_index": mapping.alias_name(prefix, entry.month),
-                "_id": entry.document_id,
-                "_source": IDENTITY_FIELDS,
-            }
-            for entry in entries
-        ]
-        answer = self._connection.request(
-            "POST",
-            "/_mget?filter_path=docs.found,docs.error.type,docs._source",
-            msgspec.json.encode({"docs": wanted}),
-            what="a look-up of taken ids",
-        )
-        found = decoded(_LOOKUP, answer, "a look-up of taken ids").docs
-        if len(found) != len(entries):
-            raise Unavailable("Elasticsearch answered for another number of ids than asked; they are asked again")
-        return [_holder(one) for one in found]
 
     def flush(self) -> None:
         """Nothing to do: an acknowledged bulk is in the translog of every copy (``durability: request``)."""
@@ -290,11 +265,3 @@ def _behind(first: Entry, verdict: Verdict) -> Verdict | None:
     if isinstance(verdict, Stored):
         return Present(first.projection.position, first.projection.content_hash)
     return None if isinstance(verdict, Refused) else verdict
-
-
-def _holder(found: _Found) -> Verdict:
-    if not found.found or found.source is None:
-        return Retry("the id was taken a moment ago and is free now")
-    if found.source.erased:
-        return Tombstone(found.source.position)
-    return Present(found.source.position, found.source.digest)

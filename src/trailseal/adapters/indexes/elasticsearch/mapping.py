@@ -59,6 +59,11 @@ def generation_of(index: str) -> int:
     return int(index.rpartition("-")[2])
 
 
+def is_current(index: str) -> bool:
+    """Whether a concrete index's name says that it has this layout."""
+    return index.rpartition("-")[0].endswith(f"-v{LAYOUT_VERSION}")
+
+
 def template_name(prefix: str) -> str:
     """The template's name; the next layout gets its own beside it."""
     return f"{prefix}audit-v{LAYOUT_VERSION}"

@@ -2,7 +2,7 @@
 
 It lives in small documents with compare-and-set (the ledger's), because only a register can tell a month that
 was never made from one that retention dropped and from one that went missing. Names: ``index/months/2026.11``
-for each month, ``index/rebuild`` while a rebuild runs.
+for each month, ``index/rebuild`` while a rebuild runs, ``index/reprojections/2026.11`` while a month is made anew.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from trailseal.adapters.elasticsearch.connection import Connection, decoded, error_type
 from trailseal.adapters.indexes.elasticsearch import mapping
 from trailseal.errors import Fenced, PipelineFault
+from trailseal.model.projection import PROJECTION_VERSION
 from trailseal.ports.ledger import Document
 
 REGISTER_TTL_S: Final = 0.5
@@ -24,6 +25,7 @@ REGISTER_TTL_S: Final = 0.5
 _PREFIX: Final = "index/"
 _MONTHS: Final = "index/months/"
 _REBUILD: Final = "index/rebuild"
+REPROJECTIONS: Final = "index/reprojections/"
 _CREATE_STATUSES: Final = frozenset({400})
 
 
@@ -49,12 +51,14 @@ class Month(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         state: ``dropped`` once retention removed it; it is never made again.
         index: the concrete index behind the alias.
-        retired: concrete indices that a rebuild replaced; without an alias, kept until an operator deletes them.
+        retired: concrete indices that were replaced; without an alias, kept until an operator deletes them.
+        projection: the oldest `PROJECTION_VERSION` that any of its documents may have been written by.
     """
 
     state: Literal["open", "dropped"]
     index: str
     retired: tuple[str, ...] = ()
+    projection: int = 1
 
 
 class Register(msgspec.Struct, frozen=True):
@@ -62,6 +66,7 @@ class Register(msgspec.Struct, frozen=True):
 
     months: dict[str, Month]
     rebuilding: bool
+    reprojecting: frozenset[str] = frozenset()
 
     @property
     def open_months(self) -> list[str]:
@@ -69,7 +74,17 @@ class Register(msgspec.Struct, frozen=True):
         return sorted(month for month, entry in self.months.items() if entry.state == "open")
 
 
+class _Target(msgspec.Struct, frozen=True):
+    target: str
+
+
+class _Aliases(msgspec.Struct, frozen=True):
+    aliases: dict[str, msgspec.Raw] = {}
+
+
 _MONTH: Final = msgspec.json.Decoder(Month)
+_TARGET: Final = msgspec.json.Decoder(_Target)
+_ALIASES: Final = msgspec.json.Decoder(dict[str, _Aliases])
 _MAPPINGS: Final = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 
 
@@ -99,7 +114,8 @@ class Months:
             for name, document in stored.items()
             if name.startswith(_MONTHS)
         }
-        return Register(months, _REBUILD in stored)
+        reprojecting = {name.removeprefix(REPROJECTIONS) for name in stored if name.startswith(REPROJECTIONS)}
+        return Register(months, _REBUILD in stored, frozenset(reprojecting))
 
     def known(self, month: str) -> Month | None:
         """The month as last read, however old: for the writer, whom Elasticsearch itself corrects."""
@@ -117,17 +133,22 @@ class Months:
         if entry is not None:
             return entry
         index = mapping.index_name(self._connection.prefix, month, 1)
-        self._create(index, mapping.alias_name(self._connection.prefix, month))
+        self.create_index(index, mapping.alias_name(self._connection.prefix, month))
         try:
-            body = msgspec.json.encode(Month("open", index))
+            body = msgspec.json.encode(Month("open", index, projection=PROJECTION_VERSION))
             self._documents.put_document(f"{_MONTHS}{month}", body, None)
         except Fenced:
             # Another writer registered it between our look and our word; what it wrote holds.
             pass
         return self.register(fresh=True).months[month]
 
-    def _create(self, index: str, alias: str | None) -> None:
-        """Make the index, with its alias in the same step; one that exists is as good, if it is ours."""
+    def create_index(self, index: str, alias: str | None) -> None:
+        """Make the index, with its alias in the same step; one that exists is as good, if it is ours.
+
+        Raises:
+            PipelineFault: the template is missing or not ours, or the index is something else's.
+            Unavailable: it cannot be done now.
+        """
         self._check_template()
         body = {"aliases": {alias: {"is_write_index": True}}} if alias is not None else {}
         answer = self._connection.request(
@@ -175,9 +196,19 @@ class Months:
         """
         if self._documents.document(_REBUILD) is None:
             self._put_unless_there(_REBUILD, b"{}")
+        for name, stored in self._documents.documents(REPROJECTIONS).items():
+            self._abandon(name.removeprefix(REPROJECTIONS), _TARGET.decode(stored.body).target)
+            self._documents.delete_document(name, stored.version)
         for month in self.register(fresh=True).open_months:
             self._renew(month)
         self.register(fresh=True)
+
+    def _abandon(self, month: str, target: str) -> None:
+        """End a re-projection that was interrupted: what it made would pass for the empty index of the rebuild."""
+        if self.behind(month) == target:
+            self.replace_index(month, target)
+        else:
+            self.delete_index(target)
 
     def _put_unless_there(self, name: str, body: bytes) -> None:
         try:
@@ -187,27 +218,62 @@ class Months:
             return
 
     def _renew(self, month: str) -> None:
+        entry = self.register(fresh=True).months[month]
+        index = self.next_index(month, entry)
+        self.create_index(index, None)
+        self.move_alias(month, index)
+        self.replace_index(month, index)
+
+    def next_index(self, month: str, entry: Month) -> str:
+        """The name of the index that would replace the month's; nobody else makes one of that name meanwhile."""
+        return mapping.index_name(self._connection.prefix, month, mapping.generation_of(entry.index) + 1)
+
+    def behind(self, month: str) -> str | None:
+        """The concrete index that the month's alias names, or None where there is no such alias."""
+        alias = mapping.alias_name(self._connection.prefix, month)
+        answer = self._connection.request("GET", f"/_alias/{alias}", what=f"the alias {alias}", allow={404})
+        return next(iter(decoded(_ALIASES, answer, f"the alias {alias}").keys()), None) if answer.ok else None
+
+    def move_alias(self, month: str, index: str) -> None:
+        """Let the month's alias name this index and nothing else, in one step."""
+        alias = mapping.alias_name(self._connection.prefix, month)
+        actions: list[dict[str, dict[str, object]]] = [
+            {"add": {"index": index, "alias": alias, "is_write_index": True}}
+        ]
+        if self.behind(month) not in {None, index}:
+            actions.insert(0, {"remove": {"index": "*", "alias": alias, "must_exist": False}})
+        body = msgspec.json.encode({"actions": actions})
+        self._connection.request("POST", "/_aliases", body, what=f"moving the alias {alias}")
+
+    def replace_index(self, month: str, index: str) -> None:
+        """Register the index as the month's, written by today's projection; the one so far becomes a retired one.
+
+        Raises:
+            Fenced: somebody else changed the month's entry meanwhile.
+        """
         name = f"{_MONTHS}{month}"
         stored = self._documents.document(name)
         if stored is None:
-            return
+            raise Fenced(f"the month {month} is not in the register any more")
         entry = _MONTH.decode(stored.body)
-        alias = mapping.alias_name(self._connection.prefix, month)
-        index = mapping.index_name(self._connection.prefix, month, mapping.generation_of(entry.index) + 1)
-        self._create(index, None)
-        actions = [
-            {"remove": {"index": "*", "alias": alias, "must_exist": False}},
-            {"add": {"index": index, "alias": alias, "is_write_index": True}},
-        ]
-        if not self._alias_exists(alias):
-            actions = actions[1:]
-        body = msgspec.json.encode({"actions": actions})
-        self._connection.request("POST", "/_aliases", body, what=f"moving the alias {alias}")
-        renewed = Month("open", index, (*entry.retired, entry.index))
-        self._documents.put_document(name, msgspec.json.encode(renewed), stored.version)
+        if entry.index != index:
+            renewed = Month("open", index, (*entry.retired, entry.index), PROJECTION_VERSION)
+            self._documents.put_document(name, msgspec.json.encode(renewed), stored.version)
+        self.register(fresh=True)
 
-    def _alias_exists(self, alias: str) -> bool:
-        return self._connection.request("GET", f"/_alias/{alias}", what=f"the alias {alias}", allow={404}).ok
+    def delete_index(self, index: str) -> None:
+        """Delete an index that has no alias; nothing happens where it is gone.
+
+        Raises:
+            PipelineFault: it has an alias, so it may hold what is nowhere else.
+        """
+        what = f"deleting {index}"
+        answer = self._connection.request("GET", f"/{index}/_alias", what=what, allow={404})
+        if not answer.ok:
+            return
+        if any(found.aliases for found in decoded(_ALIASES, answer, what).values()):
+            raise PipelineFault(f"the index {index} is in use; it is not deleted")
+        self._connection.request("DELETE", f"/{index}", what=what, allow={404})
 
     def mark_complete(self) -> None:
         """Take the mark of the rebuild away."""

@@ -206,7 +206,7 @@ class ElasticsearchLedger:
         self._writing()
         if records:
             lines = (bulk_line(self._kept.alias, _kept_id(one.position), stored_record(one)) for one in records)
-            all_there(self._bulk.create(lines))
+            all_there(self._bulk.send(lines))
 
     def kept(self, position: Position) -> Record | None:
         """See `Ledger.kept`."""

@@ -121,7 +121,7 @@ class Rows:
     def write(self, rows: Sequence[OutcomeRow]) -> None:
         """Create each row's document unless it is there."""
         if rows:
-            all_there(self._bulk.create(self._line(row) for row in rows))
+            all_there(self._bulk.send(self._line(row) for row in rows))
 
     def _line(self, row: OutcomeRow) -> bytes:
         position = row.position

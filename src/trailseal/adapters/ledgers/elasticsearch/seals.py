@@ -93,7 +93,7 @@ class ElasticsearchSeals:
         self._writing()
         if tiles:
             lines = (bulk_line(self._tiles.alias, root.hex(), _Tile(data)) for root, data in tiles.items())
-            all_there(self._bulk.create(lines))
+            all_there(self._bulk.send(lines))
 
     def tile(self, root: bytes) -> bytes | None:
         """See `SealStore.tile`."""
