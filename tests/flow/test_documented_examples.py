@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ELSEWHERE = {"scripts/run", "scripts/test", "scripts/check && scripts/test"}
 """What sets up this machine itself: CI and `tests/flow/test_http_up.py` run it."""
-WITH_SERVERS = {"docs/howto/servers.md", "docs/howto/operate.md"}
+WITH_SERVERS = {"docs/howto/servers.md", "docs/howto/operate.md", "docs/howto/kafka.md"}
 """Pages whose examples need Kafka, Elasticsearch and Redis: `tests/servers/` runs those."""
 DOCUMENTS = [
     name
