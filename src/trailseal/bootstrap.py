@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from trailseal.adapters import locks
 from trailseal.adapters.clock import SystemClock
-from trailseal.errors import SettingsError, Unavailable
+from trailseal.errors import PipelineFault, SettingsError, Unavailable
 from trailseal.event_consumer.epochs import epoch_of, number_of
 from trailseal.ports.cache import QueryCache
 from trailseal.ports.clock import Clock
@@ -220,7 +220,7 @@ def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
     options = kafka_options(settings, chosen.log)
     log = KafkaLog(
         options,
-        log_number=lambda origin: _number(ledger, origin, read_only=read_only),
+        log_number=lambda origin: _number_at_the_door(ledger, origin, role),
         epoch=lambda base: epoch_of(ledger, base),
         read_only=read_only,
     )
@@ -284,6 +284,16 @@ def _redis_options(settings: Settings, url: str) -> RedisOptions:
     given = dict(parse_qsl(parts.query))
     prefix = given.pop("prefix", "trailseal")
     return RedisOptions(urlunsplit(parts._replace(query=urlencode(given))), prefix=f"{prefix}:")
+
+
+def _number_at_the_door(ledger: Ledger, origin: str, role: Role) -> int:
+    """As `_number`; whoever stands at the API's door can only come back when an operator has acted."""
+    try:
+        return _number(ledger, origin, read_only=role == "read")
+    except PipelineFault as fault:
+        if role != "serve":
+            raise
+        raise Unavailable(str(fault)) from fault
 
 
 def _number(ledger: Ledger, origin: str, *, read_only: bool) -> int:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from conformance.log_contract import LogContract
+from conformance.log_contract import MEGABYTES, Follower, LogContract
+from servers.deployment import free_port
+from servers.raw_kafka import produce_with_header_name
+from servers.waiting import eventually
 from trailseal.adapters.logs.kafka import KafkaLog
 from trailseal.adapters.logs.kafka_connection import KafkaOptions
 from trailseal.adapters.logs.kafka_topic_plan import TopicPlan
 from trailseal.adapters.logs.kafka_topics import ensure_topic
+from trailseal.errors import InvalidEvent, Overloaded, PipelineFault, Unavailable
+from trailseal.formats import decode_record
+from trailseal.model.record import HEADER_ID, HEADER_UNREADABLE, Gap, NewRecord, Record
 
 PARTITIONS = 3
 
@@ -84,3 +92,96 @@ class TestContract(LogContract):
                 done.result(30)
 
         return drop
+
+
+def test_a_tenants_records_go_where_javas_clients_send_them(log: KafkaLog) -> None:
+    # Hashes from the tests of Kafka's own Utils.murmur2.
+    hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"abc": 479470107}
+    positions = log.append([NewRecord(b"{}", key) for key in hashes])
+    assert [at.partition for at in positions] == [(value & 0x7FFFFFFF) % PARTITIONS for value in hashes.values()]
+
+
+def test_the_only_tenant_is_spread_by_id_and_a_retry_meets_itself(log: KafkaLog) -> None:
+    records = [NewRecord(b"{}", b"default", ((HEADER_ID, b"e%d" % n),)) for n in range(60)]
+    first, second = log.append(records), log.append(records)
+    assert {at.partition for at in first} == set(range(PARTITIONS))
+    assert [at.partition for at in first] == [at.partition for at in second]
+
+
+def test_transactions_leave_gaps_also_at_the_end(log: KafkaLog, options: KafkaOptions) -> None:
+    producer = Producer({"bootstrap.servers": options.brokers, "transactional.id": options.topic})
+    producer.init_transactions()
+    for value, commit in ((b"kept", True), (b"dropped", False)):
+        producer.begin_transaction()
+        producer.produce(options.topic, value, partition=0)
+        producer.flush()
+        assert log.bounds(0).next == (0 if commit else 2)  # what is under way is not part of the log yet
+        (producer.commit_transaction if commit else producer.abort_transaction)()
+    items = log.read(0, 0, 10, MEGABYTES)
+    assert [item.value if isinstance(item, Record) else item.count for item in items] == [b"kept", 3]
+    follower = Follower(log.subscribe("readers"), 60.0)
+    follower.own(log)
+    follower.seek(dict.fromkeys(range(PARTITIONS), 0))
+    follower.until(lambda: sum(item.count for item in follower.items[0] if isinstance(item, Gap)) == 3)
+    assert follower.items == {0: items}
+
+
+def test_headers_that_no_client_can_read_are_said_to_be_so(log: KafkaLog, options: KafkaOptions) -> None:
+    produce_with_header_name(options.brokers, options.topic, b"{}", b"\xff\xfe")
+    (found,) = log.read(0, 0, 10, MEGABYTES)
+    assert isinstance(found, Record)
+    assert (found.value, found.headers) == (b"{}", ((HEADER_UNREADABLE, None),))
+    with pytest.raises(InvalidEvent) as refusal:
+        decode_record(found, log.origin)
+    assert refusal.value.problem.code == "unreadable-headers"
+
+
+def test_a_topic_made_anew_is_another_log_and_its_records_are_never_delivered_as_the_old_ones(
+    log: KafkaLog, options: KafkaOptions, admin: AdminClient
+) -> None:
+    before = log.origin
+    log.append([NewRecord(b"old", b"key", ()) for _ in range(5)])
+    follower = Follower(log.subscribe("readers"), 60.0)
+    follower.own(log)
+    follower.seek(dict.fromkeys(range(PARTITIONS), 0))
+    follower.collect(5)
+    admin.delete_topics([options.topic], operation_timeout=30)[options.topic].result(30)
+    ensure_topic({"bootstrap.servers": options.brokers}, TopicPlan(options.topic, partitions=PARTITIONS))
+    producer = Producer({"bootstrap.servers": options.brokers})
+    for n in range(60):
+        producer.produce(options.topic, b"new", partition=n % PARTITIONS)
+    producer.flush()
+
+    def poll_on() -> bool:
+        with suppress(Unavailable):  # between the two topics there is none
+            follower.step()
+        return False
+
+    with pytest.raises(PipelineFault, match="epoch new"):
+        eventually(poll_on, 60)
+    assert {record.value for record in follower.records()} == {b"old"}
+    eventually(lambda: log.origin != before)
+
+
+def test_more_than_may_wait_is_refused_as_a_whole(options: KafkaOptions) -> None:
+    small = replace(options, waiting_records=10)
+    with closing(open_log(small)) as log, ThreadPoolExecutor(8) as threads:
+
+        def append(_: int) -> bool:
+            try:
+                log.append([NewRecord(b"v" * 1000, b"k")] * 8)
+            except Overloaded:
+                return False
+            return True
+
+        taken = list(threads.map(append, range(200)))
+        assert log.append([NewRecord(b"v", b"k")] * 100)  # one call alone is never too much
+        found = sum(len(log.read(partition, 0, 10_000, MEGABYTES)) for partition in range(PARTITIONS))
+    assert not all(taken)
+    assert found == 8 * sum(taken) + 100
+
+
+def test_no_broker_is_unavailable_and_so_said(options: KafkaOptions) -> None:
+    away = replace(options, brokers=f"127.0.0.1:{free_port()}")
+    with closing(open_log(away)) as log, pytest.raises(Unavailable, match=away.brokers):
+        log.append([NewRecord(b"v", b"k")])

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
+from typing import Any, Final
+
 from confluent_kafka import Message
 
 from trailseal.model.record import HEADER_UNREADABLE, Headers, Position, Record
+
+_headers: Final[Any] = methodcaller("headers")
+"""The library leaves its exception set and returns all the same; only a call from C notices at once, while one from
+byte code may raise it at any later place."""
 
 
 def record_of(message: Message, log: int) -> Record:
@@ -25,7 +32,7 @@ def headers_of(message: Message) -> Headers:
     dead letter of the record.
     """
     try:
-        headers = message.headers()
+        headers = _headers(message)
     except (SystemError, UnicodeDecodeError):
         return ((HEADER_UNREADABLE, None),)
-    return tuple(headers) if headers else ()  # type: ignore[arg-type] # values are bytes or None when they are read
+    return tuple(headers) if headers else ()
