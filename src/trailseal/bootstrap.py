@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from trailseal.adapters import locks
 from trailseal.adapters.clock import SystemClock
-from trailseal.errors import PipelineFault, SettingsError, Unavailable
+from trailseal.errors import PipelineFault, SettingsError, Unavailable, UsageError
 from trailseal.event_consumer.epochs import epoch_of, number_of
 from trailseal.ports.cache import QueryCache
 from trailseal.ports.clock import Clock
@@ -121,6 +121,62 @@ def witnesses(settings: Settings) -> tuple[Witness, ...]:
 def key_path(settings: Settings) -> Path:
     """The file with the keys that sign checkpoints."""
     return settings.seal_key_file or settings.data / "seal.key"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedFiles:
+    """The two files that hold everything in the embedded profile."""
+
+    log: Path
+    ledger: Path
+
+
+def embedded_files(settings: Settings) -> EmbeddedFiles:
+    """Where log and ledger are.
+
+    Raises:
+        UsageError: they are no files: this is the cluster profile.
+    """
+    chosen = urls(settings)
+    if chosen.schemes != _EMBEDDED:
+        raise UsageError(
+            "Only the embedded profile is copied by this command. Of a cluster, snapshot Elasticsearch (index and"
+            " ledger in one snapshot) and keep the topic's records for as long as you may have to go back."
+        )
+    return EmbeddedFiles(Path(urlsplit(chosen.log).path), Path(urlsplit(chosen.ledger).path))
+
+
+def copy_database(source: Path, target: Path, progress: Callable[[int, int], None]) -> None:
+    """Copy a log or ledger file while others use it; see `adapters.sqlite_copy.copy_database`."""
+    from trailseal.adapters.sqlite_copy import copy_database as copied  # noqa: PLC0415 - only two commands need it
+
+    copied(source, target, progress)
+
+
+def check_database(path: Path) -> None:
+    """Let SQLite look through a log or ledger file that nobody uses.
+
+    Raises:
+        UsageError: it is damaged.
+        Unavailable: it cannot be read now.
+    """
+    from trailseal.adapters.sqlite_copy import check_database as checked  # noqa: PLC0415 - the same
+
+    checked(path)
+
+
+def settle_database(path: Path) -> None:
+    """Leave no journal beside a log or ledger file that nobody uses; see `adapters.sqlite_copy`."""
+    from trailseal.adapters.sqlite_copy import settle_database as settled  # noqa: PLC0415 - the same
+
+    settled(path)
+
+
+def begin_next_epoch(log_file: Path) -> str:
+    """Make a restored log another one; see `adapters.logs.sqlite.begin_next_epoch`."""
+    from trailseal.adapters.logs.sqlite import begin_next_epoch as begun  # noqa: PLC0415 - the same
+
+    return begun(log_file)
 
 
 def lock_server(settings: Settings) -> locks.FileLock:

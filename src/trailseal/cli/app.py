@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trailseal.cli import (
+    backup,
     consume,
     dead_letters,
     epoch,
@@ -70,6 +71,19 @@ app.command(
         "trailseal search -q payroll --all > events.ndjson",
     ),
 )(search.search)
+app.command(
+    "backup",
+    epilog=examples(
+        "trailseal backup /backups/audit-monday", "trailseal backup --with-keys --data /srv/audit /safe/x"
+    ),
+)(backup.backup)
+app.command(
+    "restore",
+    epilog=examples(
+        "trailseal restore /backups/audit-monday --data ./restored",
+        "trailseal restore --continue --data /srv/audit /backups/last",
+    ),
+)(backup.restore)
 app.command(
     "export",
     epilog=examples(

@@ -198,6 +198,29 @@ class SqliteLog:
             )
 
 
+def begin_next_epoch(path: Path) -> str:
+    """Give a log that nobody uses the next epoch, and so another origin; the new origin.
+
+    From then on it is another log: none of its positions was ever given out.
+
+    Raises:
+        Unavailable: it cannot be written now.
+    """
+    file = SqliteFile(path, _SCHEMA, read_only=False)
+    writing = WriteConnection(file)
+    try:
+        with writing.transaction("begin a new epoch") as connection:
+            (origin,) = connection.execute("SELECT origin FROM state").fetchone()
+            base, _, epoch = origin.rpartition("/")
+            begun = f"{base}/{int(epoch) + 1}"
+            connection.execute("UPDATE state SET origin = ?", (begun,))
+            connection.execute("DELETE FROM readers")
+        return begun
+    finally:
+        writing.close()
+        file.close()
+
+
 def _schema_with_origin() -> Schema:
     origin = f"embedded/{secrets.token_hex(_ORIGIN_BYTES)}/1"
     first_row = f"INSERT INTO state (one, origin, next, last_ms) VALUES (1, '{origin}', 0, 0)"  # noqa: S608 - hex digits
