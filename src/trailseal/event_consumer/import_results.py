@@ -76,6 +76,10 @@ class ImportResult(msgspec.Struct, frozen=True):
     seconds: float
 
 
+_SETTLED = 2
+"""Records after which a run of them has its step."""
+
+
 class _Runs:
     """Runs of one partition's records: neighbours in the log and, by a fixed step, in their input."""
 
@@ -97,6 +101,20 @@ class _Runs:
         self._sources.append(source)
         self._lines.append(line)
         self._steps.append(0)
+
+    def extend(self, offset: int, source: int, lines: Sequence[int]) -> None:
+        """Note neighbours in the log, by their lines."""
+        for at, line in enumerate(lines[:_SETTLED]):
+            self.add(offset + at, source, line)
+        rest = lines[_SETTLED:]
+        if not rest:
+            return
+        step, first = self._steps[-1], lines[_SETTLED - 1] + self._steps[-1]
+        if step > 0 and self.counts[-1] > 1 and rest == list(range(first, first + step * len(rest), step)):
+            self.counts[-1] += len(rest)
+            return
+        for at, line in enumerate(rest, _SETTLED):
+            self.add(offset + at, source, line)
 
     def find(self, offset: int) -> tuple[int, int] | None:
         """Source and line of an offset."""
@@ -121,6 +139,17 @@ class Origins:
         """Note one record: its position, the number of its input, its line."""
         self.count += 1
         self._runs.setdefault((position.log, position.partition), _Runs()).add(position.offset, source, line)
+
+    def extend(self, positions: Sequence[Position], source: int, lines: Sequence[int]) -> None:
+        """Note the records of one append: their positions, the number of their input, their lines."""
+        first = positions[0]
+        alone = {position.partition for position in positions} == {first.partition}
+        if alone and positions[-1].offset - first.offset == len(positions) - 1:
+            self.count += len(positions)
+            self._runs.setdefault((first.log, first.partition), _Runs()).extend(first.offset, source, lines)
+            return
+        for position, line in zip(positions, lines, strict=True):
+            self.add(position, source, line)
 
     def spans(self) -> list[tuple[int, int, int, int]]:
         """Log, partition, first offset and offset behind the last, of everything appended."""

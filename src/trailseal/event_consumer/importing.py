@@ -180,8 +180,7 @@ class Importer:
                 self._clock.wait(error.retry_after_s)
                 continue
             break
-        for position, part in zip(positions, parts, strict=True):
-            self._origins.add(position, number, part.line)
+        self._origins.extend(positions, number, [part.line for part in parts])
         at = self._clock.monotonic()
         if at - self._told_at >= _TELL_S:
             self._told_at = at

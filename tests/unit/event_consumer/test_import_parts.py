@@ -60,6 +60,29 @@ def test_every_position_leads_back_to_its_input_and_line(steps: list[tuple[int, 
     assert origins.count == len(places)
 
 
+_APPENDED = st.tuples(st.sampled_from((0, 0, 0, 1)), st.sampled_from((1, 1, 1, 1, 2, 0)))
+
+
+@given(st.lists(st.lists(_APPENDED, min_size=1, max_size=12), min_size=1, max_size=5))
+def test_noting_an_append_is_noting_its_records(appends: list[list[tuple[int, int]]]) -> None:
+    origins = Origins()
+    places: dict[Position, tuple[int, int]] = {}
+    following = [0, 0]
+    line = 0
+    for source, append in enumerate(appends):
+        positions, lines = [], []
+        for partition, step in append:
+            line += step
+            positions.append(Position(1, partition, following[partition]))
+            lines.append(line)
+            following[partition] += 1
+        origins.extend(positions, source, lines)
+        places |= zip(positions, zip([source] * len(lines), lines, strict=True), strict=True)
+    assert origins.count == len(places)
+    for position, place in places.items():
+        assert origins.find(position) == place
+
+
 @pytest.mark.parametrize(
     ("value", "given_id"),
     [
