@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from servers.deployment import Deployment, Process, deployment
@@ -66,6 +66,23 @@ def test_events_are_taken_in_and_a_stop_is_clean(cluster: Deployment) -> None:
     assert consumer.stop() == 0, consumer.said()
     assert cluster.indexed() == {f"e{n}": 1 for n in range(300)} | {"late": 1}
     cluster.check_books()
+
+
+def test_what_retention_removed_before_it_was_taken_in_is_counted_as_gaps(cluster: Deployment) -> None:
+    consumer = cluster.consume()
+    cluster.append([record("first")])
+    cluster.wait_until_taken_in()
+    assert consumer.stop() == 0
+    positions = cluster.append([record(f"e{n}") for n in range(30)])
+    cut = TopicPartition(cluster.topic, positions[20].partition, positions[20].offset)
+    for done in cluster.admin.delete_records([cut]).values():
+        done.result(30)
+    again = cluster.consume()
+    cluster.wait_until_taken_in()
+    assert cluster.indexed() == {"first": 1} | {f"e{n}": 1 for n in range(20, 30)}
+    result = cluster.check_books()
+    assert sum(books.gaps for books in result.books) == 20
+    assert "retention_overtook" in again.said()
 
 
 class Load:

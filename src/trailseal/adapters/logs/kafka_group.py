@@ -78,14 +78,20 @@ class GroupMember:
         self._thread.start()
 
     def take(self, wait_s: float) -> Arrival | None:
-        """The next arrival, or None after that time, a `wake` or a `close`."""
+        """The next arrival, or None after that time, a `wake` or a `close`.
+
+        Raises:
+            PipelineFault: nothing will arrive any more.
+        """
         with self._changed:
             self._polled_at = time.monotonic()
             self._changed.wait_for(lambda: self._arrivals or self._woken or self._closing, wait_s)
             self._polled_at = time.monotonic()
             if not self._arrivals or self._closing:
                 self._woken = False
-                return None
+                if self._thread.is_alive() or self._closing:
+                    return None
+                raise PipelineFault("Following Kafka ended by itself. Start again, and report it.")
             arrival = self._arrivals.popleft()
             self._changed.notify_all()
         return arrival
@@ -157,15 +163,9 @@ class GroupMember:
 
     def _run(self) -> None:
         try:
-            with translated(self._options, "be followed"):
-                self._consumer.subscribe(
-                    [self._options.topic],
-                    on_assign=self._on_assign,
-                    on_revoke=self._on_revoke,
-                    on_lost=self._on_lost,
-                )
+            self._keep_trying(self._subscribe)
             while not self._closing:
-                self._turn()
+                self._keep_trying(self._turn)
         except TrailsealError as error:
             self._arrive(error)
         except Exception as error:  # noqa: BLE001 - the poll thread has to hear of it, whatever it is
@@ -173,6 +173,27 @@ class GroupMember:
         finally:
             self._store_commits()
             self._consumer.close()
+
+    def _keep_trying(self, step: Callable[[], None]) -> None:
+        """Do it; what passes by itself is told and waited out."""
+        while not self._closing:
+            try:
+                step()
+            except Unavailable as error:
+                self._arrive(error)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, _RETRY_S)
+                continue
+            return
+
+    def _subscribe(self) -> None:
+        with translated(self._options, "be followed"):
+            self._consumer.subscribe(
+                [self._options.topic],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
 
     def _turn(self) -> None:
         with self._changed:
@@ -198,19 +219,8 @@ class GroupMember:
 
     def _make_sure(self) -> None:
         """What was fetched is of the topic we knew; where nobody can say, it waits."""
-        told = False
-        while not self._closing:
-            try:
-                self._check()
-            except Unavailable as error:
-                if not told:
-                    self._arrive(error)
-                told = True
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closing, _RETRY_S)
-                continue
-            self._checked_at = time.monotonic()
-            return
+        self._keep_trying(self._check)
+        self._checked_at = time.monotonic()
 
     def _concerns_a_partition(self, message: Message) -> bool:
         problem = message.error()
@@ -298,7 +308,9 @@ class GroupMember:
 
     def _arrive(self, arrival: Arrival) -> None:
         with self._changed:
-            self._arrivals.append(arrival)
+            last = self._arrivals[-1] if self._arrivals else None
+            if not (isinstance(arrival, Unavailable) and isinstance(last, Unavailable)):
+                self._arrivals.append(arrival)
             self._changed.notify_all()
 
 

@@ -143,7 +143,11 @@ class KafkaSubscription:
                 continue
             problem = message.error()
             if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - a constant
+                fetched.appendleft(message)  # it stays until the broker has said what it holds
+                if items:
+                    return items
                 items += self._out_of_range(partition, place)
+                fetched.popleft()
                 continue
             if offset > place.next:
                 items.append(Gap(Position(log, partition, place.next), offset - place.next))
