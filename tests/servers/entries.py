@@ -24,6 +24,7 @@ def entry(
     headers: Headers = (),
     source_ip: str | None = None,
     partition: int = 0,
+    metadata: tuple[str, ...] = (),
 ) -> Entry:
     position = Position(1, partition, offset)
     name = event_id if event_id is not None else f"event-{partition}-{offset}"
@@ -40,7 +41,7 @@ def entry(
         resource_type=None,
         source_ip=source_ip,
         request_id=None,
-        metadata=(),
+        metadata=metadata,
         words="",
         content_hash=content_hash(value, tenant, name, "native"),
         format="native",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -163,3 +165,17 @@ def larger_than(limit: int) -> Fault:
             exchange.answer(*exchange.forward(exchange.sent))
 
     return fault
+
+
+def reset(exchange: Exchange) -> None:
+    """Everything is done, and the connection is reset in the middle of the answer."""
+    code, body = exchange.forward(exchange.sent)
+    exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    exchange.answer(code, body, shown=len(body) // 2)
+    exchange.connection.close()
+
+
+def silent(exchange: Exchange) -> None:
+    """Everything is done, and the connection ends without an answer."""
+    exchange.forward(exchange.sent)
+    exchange.close_connection = True

@@ -18,6 +18,8 @@ from servers.fault_proxy import (
     items_fail,
     larger_than,
     page,
+    reset,
+    silent,
     status,
 )
 from servers.raw_elasticsearch import RawElasticsearch
@@ -28,6 +30,7 @@ from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger
 from trailseal.errors import PipelineFault, Unavailable
 from trailseal.model.query import Query
 from trailseal.model.record import Position
+from trailseal.model.terms import metadata_terms
 from trailseal.ports.index import Expired, Present, Refused, Retry, Stored, Tombstone
 
 
@@ -92,7 +95,11 @@ def test_only_the_items_that_failed_are_told_to_come_again(
         pytest.param(page(200, "<h1>Welcome</h1>"), id="200-page"),
         pytest.param(cut_off, id="connection-cut"),
         pytest.param(cut_off_politely, id="answer-cut"),
+        pytest.param(reset, id="connection-reset"),
+        pytest.param(silent, id="no-answer"),
         pytest.param(altered(lambda tree: tree["items"].pop()), id="one-item-short"),
+        pytest.param(altered(lambda tree: tree["items"].append(tree["items"][0])), id="one-item-more"),
+        pytest.param(altered(lambda tree: tree["items"][1].pop("create")), id="an-item-without-a-result"),
         pytest.param(altered(lambda tree: tree.pop("items")), id="no-items"),
     ],
 )
@@ -238,6 +245,33 @@ def test_a_read_only_month_is_waited_for_and_recovers(
 
     raw("PUT", blocked, {"index.blocks.read_only_allow_delete": None})
     assert index.put([entry(2)]) == [Stored()]
+
+
+def test_a_month_that_was_closed_on_purpose_holds_nobody_up(
+    index: ElasticsearchIndex, raw: RawElasticsearch, elasticsearch: ElasticsearchOptions
+) -> None:
+    index.put([entry(0), entry(1, at_us=JANUARY)])
+    raw("POST", f"/{elasticsearch.prefix}audit-2026.01-v1-000001/_close")
+
+    verdicts = index.put([entry(2), entry(3, at_us=JANUARY), entry(4)])
+
+    assert [type(verdict) for verdict in verdicts] == [Stored, Refused, Stored]
+    assert isinstance(verdicts[1], Refused)
+    assert verdicts[1].code == "index_closed_exception"
+
+
+def test_no_event_changes_the_mapping_however_odd_its_metadata(
+    index: ElasticsearchIndex, raw: RawElasticsearch, elasticsearch: ElasticsearchOptions
+) -> None:
+    index.put([entry(0)])
+    alias = f"/{elasticsearch.prefix}audit-2026.11/_mapping"
+    before = raw("GET", alias)
+    terms = [metadata_terms({f"key{n}.{n % 7}": {"a": n, "b": [None, True, "x" * 2000]}}) for n in range(1_200)]
+
+    odd = [entry(n + 1, metadata=found) for n, found in enumerate(terms)]
+
+    assert index.put(odd) == [Stored()] * 1_200
+    assert raw("GET", alias) == before
 
 
 def test_an_erased_id_is_never_filled_again_and_never_found(

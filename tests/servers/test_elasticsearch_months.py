@@ -36,7 +36,7 @@ Open = Callable[[ElasticsearchOptions], ElasticsearchIndex]
 def again(record: Record) -> Entry:
     """Today's rules: the same event under the same name, with a word that those of before did not find."""
     made = entry(record.position.offset, value=record.value, partition=record.position.partition)
-    return msgspec.structs.replace(made, projection=msgspec.structs.replace(made.projection, words=("fresh",)))
+    return msgspec.structs.replace(made, projection=msgspec.structs.replace(made.projection, words="fresh"))
 
 
 def quiet(_step: str, _done: int, _total: int) -> None:

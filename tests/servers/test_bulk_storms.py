@@ -1,0 +1,137 @@
+"""Consumers whose bulk requests meet everything that Elasticsearch and what stands before it may answer."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servers.deployment import Deployment, deployment
+from servers.fault_proxy import (
+    Fault,
+    FaultProxy,
+    altered,
+    cut_off,
+    cut_off_politely,
+    fault_proxy,
+    items_fail,
+    larger_than,
+    page,
+    reset,
+    silent,
+    status,
+)
+from servers.waiting import eventually
+from trailseal.model.record import HEADER_SALT, NewRecord
+
+pytestmark = pytest.mark.timeout(300)
+STORM: list[Fault] = [
+    items_fail(429, "es_rejected_execution_exception", 0, 7, 11),
+    items_fail(503, "unavailable_shards_exception", 1, 2, 3),
+    items_fail(500, "circuit_breaking_exception", *range(30)),
+    items_fail(403, "cluster_block_exception", 5),
+    status(429, "es_rejected_execution_exception"),
+    status(503, "master_not_discovered_exception"),
+    status(500, "illegal_state_exception"),
+    status(403, "cluster_block_exception"),
+    page(502, "<h1>Bad gateway</h1>"),
+    page(200, "<h1>Welcome</h1>"),
+    cut_off,
+    cut_off_politely,
+    reset,
+    silent,
+    altered(lambda tree: tree["items"].pop()),
+    larger_than(9_000),
+    larger_than(9_000),
+]
+
+
+def record(event_id: str, tenant: str = "acme", **more: object) -> NewRecord:
+    body = {
+        "id": event_id,
+        "timestamp": "2026-03-04T05:06:07.000001Z",
+        "tenant_id": tenant,
+        "actor": "alice",
+        "action": "document.read",
+    } | more
+    return NewRecord(json.dumps(body).encode(), tenant.encode(), ((HEADER_SALT, secrets.token_bytes(32)),))
+
+
+@pytest.fixture
+def proxy(elasticsearch_url: str) -> Iterator[FaultProxy]:
+    with fault_proxy(elasticsearch_url) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(kafka_servers: str, elasticsearch_url: str, redis_url: str, tmp_path: Path) -> Iterator[Deployment]:
+    with deployment(kafka_servers, elasticsearch_url, redis_url, tmp_path, bulk_records="40") as made:
+        yield made
+
+
+def _counter(text: str, name: str, *labels: str) -> float:
+    """The sum of a counter over its series that have these labels."""
+    lines = [line for line in text.splitlines() if line.startswith(name) and all(label in line for label in labels)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def test_whatever_bulk_requests_are_answered_every_event_is_indexed_once_and_counted_once(
+    cluster: Deployment, proxy: FaultProxy
+) -> None:
+    rng = random.Random(20)
+    faults = [*STORM, *rng.choices(STORM, k=8)]
+    rng.shuffle(faults)
+    proxy.script("/_bulk?require_alias=true", *faults)
+    tenants = [f"t{number}" for number in range(5)]
+    good = [record(f"e{number}", tenants[number % 5]) for number in range(1_500)]
+    giant = record("giant", "t0", metadata={"much": "y" * 20_000})
+    junk = [NewRecord(b"no event %d" % number, b"t1") for number in range(7)]
+    records = [*good, *good[:40], *junk, giant]
+    rng.shuffle(records)
+    positions = cluster.append(records)
+
+    consumer = cluster.consume(index=f"{proxy.url}?prefix={cluster.topic}-")
+    eventually(lambda: not any(proxy.faults.values()), 120)
+    cluster.wait_until_taken_in(150)
+
+    assert consumer.alive, consumer.said()
+    books = cluster.check_books().books
+    refused = 1 - cluster.indexed().get("giant", 0)  # alone larger than what the storm lets through, or after it
+    assert cluster.indexed() == {f"e{number}": 1 for number in range(1_500)} | ({} if refused else {"giant": 1})
+    assert sum(one.duplicates for one in books) == 40
+    assert sum(one.dead_letters for one in books) == 7 + refused
+    values = {position: record.value for position, record in zip(positions, records, strict=True)}
+    ledger = cluster.engines.ledger
+    letters = [row for number in range(3) for row in ledger.outcomes(1, number, kinds=("dead_letter",))]
+    kept = {letter.position: ledger.kept(letter.position) for letter in letters}
+    assert {position: one.value if one else None for position, one in kept.items()} == {
+        position: values[position] for position in kept
+    }
+    text = consumer.get("/metrics")[1]
+    assert _counter(text, "trailseal_records_taken_in_total") == len(records)
+    assert _counter(text, "trailseal_outcomes_total", 'kind="duplicate"') == 40
+    assert _counter(text, "trailseal_dead_letters_total") == 7 + refused
+    said = consumer.said()
+    assert not [name for name in ("no event", "alice", "document.read") if name in said]
+    kinds = Counter(letter.code for letter in letters)
+    assert set(kinds) <= {"not-json", "malformed-json", "too-large"}, kinds
+
+
+def test_a_wrong_password_is_waited_for_without_moving_on(cluster: Deployment, proxy: FaultProxy) -> None:
+    proxy.script("/_bulk?require_alias=true", *[status(401, "security_exception")] * 3)
+    cluster.append([record(f"e{number}") for number in range(100)])
+
+    consumer = cluster.consume(index=f"{proxy.url}?prefix={cluster.topic}-")
+    eventually(lambda: not any(proxy.faults.values()), 60)
+    assert cluster.pending() == 100
+    cluster.wait_until_taken_in()
+
+    assert consumer.alive
+    assert "refuses our credentials" in consumer.said()
+    assert cluster.indexed() == {f"e{number}": 1 for number in range(100)}
+    cluster.check_books()
