@@ -11,6 +11,7 @@
     checkpoints  the body of a checkpoint: origin, size, root
     signing      Ed25519, timestamped cosignatures, ML-DSA-44; opening notes and checkpoints
     receipts     C2SP tlog-proof: one record's proof, checked offline
+    admin        the signed statement by which records are removed lawfully
     witness      the decision of a C2SP tlog-witness on a submitted checkpoint
 
 The formats are described byte by byte in ``docs/reference/seal-format.md``.
