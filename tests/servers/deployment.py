@@ -98,6 +98,10 @@ class Process:
         self._process.kill()
         self._process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP freezes it, SIGCONT lets it go on."""
+        self._process.send_signal(number)
+
     def stop(self, patience_s: float = PATIENCE_S) -> int:
         """Ask it to stop; its exit status."""
         with contextlib.suppress(ProcessLookupError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from servers.deployment import Deployment, Process, deployment
@@ -66,6 +67,36 @@ def test_events_are_taken_in_and_a_stop_is_clean(cluster: Deployment) -> None:
     assert consumer.stop() == 0, consumer.said()
     assert cluster.indexed() == {f"e{n}": 1 for n in range(300)} | {"late": 1}
     cluster.check_books()
+    assert committed(cluster) == [cluster.engines.log.bounds(number).next for number in range(cluster.partitions)]
+
+
+def committed(cluster: Deployment) -> list[int]:
+    """What Kafka's own tools say about the group: the next offset of each partition."""
+    with closing(Consumer({"bootstrap.servers": cluster.brokers, "group.id": cluster.topic})) as group:
+        places = [TopicPartition(cluster.topic, number) for number in range(cluster.partitions)]
+        return [place.offset for place in group.committed(places, timeout=30)]
+
+
+def test_a_frozen_consumer_that_wakes_after_others_took_over_moves_nothing(cluster: Deployment) -> None:
+    frozen = cluster.consume()
+    frozen.wait_for_phase("running")
+    with Load(cluster) as load:
+        load.more(300)
+        heir = cluster.consume()
+        frozen.signal(signal.SIGSTOP)
+        eventually(lambda: len(owned(heir)) == cluster.partitions, 60)
+        load.more(500)
+        frozen.signal(signal.SIGCONT)
+        load.more(500)
+    cluster.wait_until_taken_in()
+    assert cluster.indexed() == dict.fromkeys(load.acknowledged, 1)
+    cluster.check_books()
+    assert frozen.stop() == heir.stop() == 0
+
+
+def owned(process: Process) -> list[float]:
+    """One pending gauge for each partition it has."""
+    return _gauge(process, "trailseal_pending_records")
 
 
 def test_what_retention_removed_before_it_was_taken_in_is_counted_as_gaps(cluster: Deployment) -> None:
