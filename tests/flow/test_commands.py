@@ -180,3 +180,30 @@ def test_an_export_is_a_file_that_is_whole_or_not_there(data: Path) -> None:
     away = trailseal("export", "-o", str(data.parent / "none.ndjson"), data=data)
     assert away.returncode == 3
     assert [path.name for path in data.parent.iterdir() if "none" in path.name] == []
+
+
+def test_an_export_with_proofs_is_evidence_until_somebody_edits_it(data: Path) -> None:
+    target = data.parent / "evidence.ndjson"
+    done = trailseal("export", "--with-proofs", "--actor", "alice", "-o", str(target), data=data)
+    assert (done.returncode, done.stderr) == (0, f"3 events are in {target}.\n".encode())
+    vkey = trailseal("keys", "show", data=data).stdout.decode().split()[-1]
+    lines = target.read_bytes().splitlines(keepends=True)
+    assert [json.loads(text)["event"]["id"] for text in lines[1:-1]] == ["e4", "e2", "e0"]
+
+    def verified(changed: list[bytes]) -> int:
+        target.write_bytes(b"".join(changed))
+        return trailseal("verify", str(target), "--key", vkey, data=data).returncode
+
+    assert verified(lines) == 0
+    for changed in (
+        [*lines[:2], lines[2].replace(b"alice", b"mally"), *lines[3:]],
+        [*lines[:2], *lines[3:]],
+        [lines[0], lines[2], lines[1], *lines[3:]],
+    ):
+        assert verified(changed) == 1
+    (data / "seal.key").rename(data.parent / "away.key")
+    unsigned = trailseal("export", "--with-proofs", data=data)
+    assert b"is not signed" in unsigned.stderr
+    assert json.loads(unsigned.stdout.splitlines()[-1])["end"]["note"] is None
+    refused = trailseal("export", "--with-proofs", "--format", "csv", data=data)
+    assert (refused.returncode, b"no place for proofs" in refused.stderr) == (2, True)

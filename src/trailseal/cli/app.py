@@ -90,6 +90,7 @@ app.command(
         "trailseal export --time-from 2026-01-01 -o january.ndjson",
         "trailseal export outcome=denied --tenant-id acme -o denied.csv",
         "trailseal export --format csv | gzip > everything.csv.gz",
+        "trailseal export --with-proofs --tenant-id acme -o evidence.ndjson",
     ),
 )(export.export)
 app.add_typer(dead_letters.dead_letters)

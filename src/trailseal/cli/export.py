@@ -13,15 +13,28 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from trailseal.bootstrap import Engines, open_engines
+from trailseal.bootstrap import Engines, key_path, open_engines
 from trailseal.cli import filters
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.output import notice, progress_bar
-from trailseal.errors import InvalidQuery, UsageError
-from trailseal.model.query import Query
-from trailseal.query.export import Lines, begin_export, lines_of
+from trailseal.errors import InvalidQuery, SettingsError, UsageError
+from trailseal.formats.rendering import render
+from trailseal.merkle.signing import Signer
+from trailseal.model.projection import Hit
+from trailseal.model.record import Record
+from trailseal.model.timestamps import format_rfc3339
+from trailseal.query.export import Export, Lines, begin_export, lines_of
 from trailseal.query.parsing import WHOLE, parse_parameters
 from trailseal.query.question import Question, scoped
+from trailseal.sealing.evidence import Evidence
+from trailseal.sealing.evidence_file import evidence_lines
+from trailseal.sealing.keys import KeyFile
+from trailseal.settings import Settings
+
+_US_IN_S = 1_000_000
+_SIGNED_WITHIN_S = 12.0
+"""Twice what a running pipeline takes to sign what it took in."""
+_LOOK_AGAIN_S = 0.25
 
 
 class ExportForm(StrEnum):
@@ -47,6 +60,10 @@ def export(
     format_name: Annotated[
         ExportForm | None, typer.Option("--format", help="Default: csv for a FILE named .csv, else ndjson.")
     ] = None,
+    with_proofs: Annotated[
+        bool,
+        typer.Option("--with-proofs", help="As evidence (NDJSON): `trailseal verify FILE --key VKEY` checks it."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write there, whole or not at all; default: the pipe."),
@@ -63,12 +80,20 @@ def export(
     single = {"q": words, "time_from": time_from, "time_to": time_to, "order": order}
     pairs = filters.asked(conditions, repeated, single | {"record": "1" if record else None})
     named = ExportForm.CSV if output is not None and output.suffix == ".csv" else ExportForm.NDJSON
-    question, lines = _asked(pairs, format_name or named)
-    engines = open_engines(settings_from(config, data=data), "read")
+    form = format_name or named
+    if with_proofs and form is ExportForm.CSV:
+        raise UsageError("A table has no place for proofs: leave --with-proofs out, or take --format ndjson.")
+    question, lines = _asked(pairs, form)
+    settings = settings_from(config, data=data)
+    engines = open_engines(settings, "read")
     try:
         query = scoped(question.at(engines.clock.now_us()), None)
+        begun = begin_export(engines.index, engines.ledger, engines.clock, query)
         with destination(output) as out:
-            rows = _write(engines, query, lines, out)
+            if with_proofs:
+                rows = _write_evidence(settings, engines, begun, pairs, question, out)
+            else:
+                rows = _write(engines, begun, lines, out)
     finally:
         engines.close()
     if output is not None:
@@ -83,17 +108,83 @@ def _asked(pairs: list[tuple[str, str]], form: ExportForm) -> tuple[Question, Li
         raise UsageError(f"{error.problem.parameter or 'export'}: {error}") from error
 
 
-def _write(engines: Engines, query: Query, lines: Lines, out: BinaryIO) -> int:
-    begun = begin_export(engines.index, engines.ledger, engines.clock, query)
+def _write(engines: Engines, begun: Export, lines: Lines, out: BinaryIO) -> int:
+    out.write(lines.beginning)
     rows = 0
-    with export_bar() as bar:
-        task = bar.add_task("Exporting", total=engines.index.count(query).value)
-        out.write(lines.beginning)
-        for hits in begun.batches():
-            out.write(lines.lines(hits))
-            rows += len(hits)
-            bar.advance(task, len(hits))
+    for hits in _watched(engines, begun):
+        out.write(lines.lines(hits))
+        rows += len(hits)
     return rows
+
+
+def _write_evidence(
+    settings: Settings,
+    engines: Engines,
+    begun: Export,
+    pairs: list[tuple[str, str]],
+    question: Question,
+    out: BinaryIO,
+) -> int:
+    evidence = Evidence(engines.ledger, engines.clock.monotonic)
+    _await_signatures(engines, evidence, begun)
+    rows = 0
+
+    def shown() -> Iterator[tuple[Record, bytes]]:
+        nonlocal rows
+        for hits in _watched(engines, begun):
+            for hit in hits:
+                yield hit.record, render(hit, with_record=question.with_record)
+            rows += len(hits)
+
+    now_us = engines.clock.now_us()
+    lines = evidence_lines(
+        evidence,
+        shown(),
+        made_at=format_rfc3339(now_us),
+        query=pairs,
+        tenants=None,
+        signers=_signers(settings, evidence),
+        now_s=now_us // _US_IN_S,
+    )
+    out.writelines(lines)
+    return rows
+
+
+def _await_signatures(engines: Engines, evidence: Evidence, begun: Export) -> None:
+    """Wait until all of the export is signed, as long as that takes where a pipeline runs."""
+    given_up = engines.clock.monotonic() + _SIGNED_WITHIN_S
+    wanted = {(extent.log, extent.partition): extent.next for extent in begun.extents}
+    while True:
+        late = [
+            place
+            for place, pinned in evidence.pin().items()
+            if pinned.log.size_at(wanted.get(place, 0)) > (pinned.signed.size if pinned.signed else 0)
+        ]
+        if not late:
+            return
+        if engines.clock.monotonic() > given_up:
+            notice("Some of it is not signed yet and is exported without proof: is `trailseal up` running?")
+            return
+        engines.clock.wait(_LOOK_AGAIN_S)
+
+
+def _signers(settings: Settings, evidence: Evidence) -> tuple[Signer, ...]:
+    """The logs' keys, which vouch for the file being whole."""
+    try:
+        ring = KeyFile(key_path(settings)).ring()
+    except SettingsError as error:
+        notice(f"The end of the file is not signed, so that rows could go missing from it: {error}")
+        return ()
+    return tuple(signer for pinned in evidence.pin().values() for signer in ring.signers(pinned.log.origin))
+
+
+def _watched(engines: Engines, begun: Export) -> Iterator[list[Hit]]:
+    """The export's batches, with a bar while somebody watches."""
+    with export_bar() as bar:
+        task = bar.add_task("Exporting", total=None if bar.disable else engines.index.count(begun.query).value)
+        for hits in begun.batches():
+            yield hits
+            bar.advance(task, len(hits))
 
 
 def export_bar() -> Progress:

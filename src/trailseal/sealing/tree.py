@@ -11,7 +11,7 @@ from trailseal.errors import IntegrityViolation
 from trailseal.merkle.edge import RightEdge, StoredTree
 from trailseal.merkle.errors import InvalidEncoding
 from trailseal.merkle.hash import HASH_SIZE, leaf_hashes, range_root, split_hashes
-from trailseal.merkle.proofs import prove_consistency, prove_inclusion
+from trailseal.merkle.proofs import RangeHash, prove_consistency, prove_inclusion
 from trailseal.merkle.tiles import TILE_WIDTH, TileName, decode_bundle, encode_bundle, tile_range_hash, tile_width
 from trailseal.ports.seals import SealStore
 
@@ -35,6 +35,7 @@ class LogTree:
         self._store = store
         self._bundles: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._stored = StoredTree(edge, self._fetch)
+        self._proving: tuple[int, RangeHash] | None = None
 
     @property
     def size(self) -> int:
@@ -53,9 +54,11 @@ class LogTree:
             return tile_range_hash(self._stored.read_tile, size)(0, size)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
-        """The proof that a leaf is in the tree of that size; see `root`."""
+        """The proof that a leaf is in the tree of that size; many in one size cost little each. See `root`."""
         with _checked():
-            return prove_inclusion(tile_range_hash(self._stored.read_tile, size), index, size)
+            if self._proving is None or self._proving[0] != size:
+                self._proving = (size, tile_range_hash(self._stored.read_tile, size))
+            return prove_inclusion(self._proving[1], index, size)
 
     def consistency(self, first: int, second: int) -> list[bytes]:
         """The proof that the tree of the second size grew out of that of the first; see `root`."""
@@ -86,7 +89,9 @@ class LogTree:
             if index == self.edge.size // TILE_WIDTH:
                 return list(self.edge.entries)
             root = self._stored.tile_root(0, index)
-            self._fetch(root)
+            if root not in self._bundles:
+                self._fetch(root)
+            self._bundles.move_to_end(root)
             return self._bundles[root]
 
     def tile_root(self, level: int, index: int) -> bytes:
