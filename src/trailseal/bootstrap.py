@@ -323,25 +323,6 @@ def kafka_options(settings: Settings, url: str) -> KafkaOptions:
     )
 
 
-def _elasticsearch_options(settings: Settings, url: str) -> ElasticsearchOptions:
-    """How to reach Elasticsearch; credentials and TLS beyond the URL belong here."""
-    from trailseal.adapters.elasticsearch.options import options_from_url  # noqa: PLC0415 - the same
-
-    _ = settings
-    return options_from_url(url)
-
-
-def _redis_options(settings: Settings, url: str) -> RedisOptions:
-    """How to reach Redis; a password and TLS beyond the URL belong here."""
-    from trailseal.adapters.caches.redis import RedisOptions  # noqa: PLC0415 - the same
-
-    _ = settings
-    parts = urlsplit(url)
-    given = dict(parse_qsl(parts.query))
-    prefix = given.pop("prefix", "trailseal")
-    return RedisOptions(urlunsplit(parts._replace(query=urlencode(given))), prefix=f"{prefix}:")
-
-
 def _number_at_the_door(ledger: Ledger, origin: str, role: Role) -> int:
     """As `_number`; whoever stands at the API's door can only come back when an operator has acted."""
     try:
@@ -360,6 +341,97 @@ def _number(ledger: Ledger, origin: str, *, read_only: bool) -> int:
     if known is None:
         raise Unavailable("Nothing of this log was ever taken in; start `trailseal up` or `trailseal consume`.")
     return known
+
+
+def open_ledger(settings: Settings, *, writing: bool) -> tuple[Ledger, Clock]:
+    """The ledger alone, for commands on its small documents, beside whatever runs.
+
+    Raises:
+        SettingsError: as `open_engines`.
+        Unavailable: it does not answer, or, where nothing is to be written, was never made.
+    """
+    chosen = urls(settings)
+    if profile(settings) == "cluster":
+        from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger  # noqa: PLC0415 - as below
+
+        return ElasticsearchLedger(
+            _elasticsearch_options(settings, chosen.ledger), read_only=not writing
+        ), SystemClock()
+    from trailseal.adapters.ledgers.sqlite import SqliteLedger  # noqa: PLC0415 - each profile loads its own clients
+
+    if writing:
+        _make_folder(settings.data)
+    return SqliteLedger(Path(urlsplit(chosen.ledger).path), read_only=not writing), SystemClock()
+
+
+def profile(settings: Settings) -> Literal["embedded", "cluster"]:
+    """Which profile the settings choose; nothing is opened.
+
+    Raises:
+        SettingsError: an unknown scheme, or a mix of engines that cannot work.
+    """
+    return "embedded" if _profile(urls(settings), "read") is _open_embedded else "cluster"
+
+
+def _elasticsearch_options(settings: Settings, url: str) -> ElasticsearchOptions:
+    """How to reach the Elasticsearch of that URL, with the credentials of the settings.
+
+    Raises:
+        SettingsError: the URL, a file, or what they are together makes no sense.
+    """
+    from trailseal.adapters.elasticsearch.options import options_from_url  # noqa: PLC0415 - as above
+
+    return options_from_url(
+        url,
+        username=settings.elasticsearch_username or None,
+        password=_secret_text("elasticsearch_password_file", settings.elasticsearch_password_file),
+        api_key=_secret_text("elasticsearch_api_key_file", settings.elasticsearch_api_key_file),
+        ca_certs=_trusted("elasticsearch_ca_file", settings.elasticsearch_ca_file),
+    )
+
+
+def _redis_options(settings: Settings, url: str) -> RedisOptions:
+    """How to reach the Redis of that URL, with the credentials of the settings.
+
+    Raises:
+        SettingsError: a file cannot be read.
+    """
+    from trailseal.adapters.caches.redis import RedisOptions  # noqa: PLC0415 - as above
+
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query))
+    prefix = given.pop("prefix", "trailseal")
+    return RedisOptions(
+        urlunsplit(parts._replace(query=urlencode(given))),
+        prefix=f"{prefix}:",
+        username=settings.redis_username or None,
+        password=_secret_text("redis_password_file", settings.redis_password_file),
+        ca_certs=_trusted("redis_ca_file", settings.redis_ca_file),
+    )
+
+
+def _secret_text(name: str, path: Path | None) -> str | None:
+    """The secret in a file, without the line's end; None where no file is named.
+
+    Raises:
+        SettingsError: the file cannot be read, or holds nothing.
+    """
+    if path is None:
+        return None
+    try:
+        text = path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingsError(f"{name}: the file {path} cannot be read: {why}.") from error
+    if not text:
+        raise SettingsError(f"{name}: the file {path} is empty; write the secret into it.")
+    return text
+
+
+def _trusted(name: str, path: Path | None) -> str | None:
+    if path is not None and not os.access(path, os.R_OK):
+        raise SettingsError(f"{name}: the file {path} cannot be read; it holds the authorities to trust, as PEM.")
+    return None if path is None else str(path)
 
 
 def _make_folder(folder: Path) -> None:

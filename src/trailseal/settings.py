@@ -45,9 +45,11 @@ class Settings(BaseSettings):
 
     data: Path = Field(Path("data"), description="Folder of the embedded profile; fills log, index and ledger.")
     log: str = Field("", description="URL of the log: sqlite:///FILE or kafka://HOST:PORT[,HOST:PORT]/TOPIC.")
-    index: str = Field("", description="URL of the index: tantivy:///FOLDER or elasticsearch://HOST:PORT.")
-    ledger: str = Field("", description="URL of the ledger: sqlite:///FILE or elasticsearch://HOST:PORT.")
-    cache: str = Field("memory://", description="URL of the query cache: memory:// or redis://HOST:PORT/DB.")
+    index: str = Field("", description="URL of the index: tantivy:///FOLDER or elasticsearch[+https]://HOST:PORT.")
+    ledger: str = Field("", description="URL of the ledger: sqlite:///FILE or elasticsearch[+https]://HOST:PORT.")
+    cache: str = Field(
+        "memory://", description="URL of the query cache: memory://, redis://HOST:PORT/DB or rediss://…"
+    )
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
     workers: int = Field(1, ge=1, le=256, description="API processes of `serve`; `up` always has one.")
@@ -80,6 +82,30 @@ class Settings(BaseSettings):
     )
     open_integrity: bool = Field(
         default=False, description="Give tiles, checkpoints and consistency proofs to everybody, as public logs do."
+    )
+    elasticsearch_username: str = Field("", description="User of Elasticsearch; its password comes from a file.")
+    elasticsearch_password_file: Path | None = Field(
+        None, description="File with the password of `elasticsearch_username`."
+    )
+    elasticsearch_api_key_file: Path | None = Field(
+        None, description="File with an API key of Elasticsearch in its base64 form; instead of user and password."
+    )
+    elasticsearch_ca_file: Path | None = Field(
+        None, description="PEM file of the authorities to trust for Elasticsearch; default: the system's."
+    )
+    elasticsearch_shards: int = Field(
+        1, ge=1, le=64, description="Primary shards of a month's index, from the next month made on."
+    )
+    elasticsearch_replicas: int = Field(
+        1,
+        ge=0,
+        le=8,
+        description="Copies of each shard beside the first; 0 only where losing a node may lose events.",
+    )
+    redis_username: str = Field("", description="User of Redis, where it has users.")
+    redis_password_file: Path | None = Field(None, description="File with the password of Redis.")
+    redis_ca_file: Path | None = Field(
+        None, description="PEM file of the authorities to trust for a rediss:// cache; default: the system's."
     )
     consumer_group: str = Field("trailseal", description="Name under which consumers share the log.")
     dead_letter_topic: str = Field(

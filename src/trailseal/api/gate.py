@@ -10,6 +10,7 @@ from typing import Any
 from trailseal.api.credentials import KEYLESS, Authenticator, Principal
 from trailseal.api.problems import Refusal
 
+_HOW = "make one with `trailseal api-keys create`."
 OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/errors", "/assets/<name>"})
 """Routes that hold nothing of anybody's and answer without a key."""
 _PRINCIPAL = "trailseal.principal"
@@ -64,16 +65,14 @@ def _refuse_strangers(environ: Mapping[str, Any]) -> None:
     proxy, behind which anybody may sit.
     """
     if not _is_local_name(environ.get("HTTP_HOST", "")):
-        detail = (
-            "Without API keys this server answers only to localhost, 127.0.0.1 or [::1] as Host; make a key first."
-        )
+        detail = f"Without API keys this server answers only to localhost, 127.0.0.1 or [::1] as Host; {_HOW}"
         raise Refusal(403, "host-not-loopback", detail)
     if not _is_local_address(environ.get("REMOTE_ADDR", "")):
-        detail = "Without API keys this server answers only to this machine; make a key first."
+        detail = f"Without API keys this server answers only to this machine; {_HOW}"
         raise Refusal(403, "host-not-loopback", detail)
     for name in environ:
         if name.startswith("HTTP_X_FORWARDED") or name == "HTTP_FORWARDED":
-            detail = "Without API keys this server does not answer through a proxy; make a key first."
+            detail = f"Without API keys this server does not answer through a proxy; {_HOW}"
             raise Refusal(403, "forwarded-without-keys", detail)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trailseal.cli import (
+    api_keys,
     backup,
     consume,
     dead_letters,
@@ -95,6 +96,7 @@ app.command(
 )(export.export)
 app.add_typer(dead_letters.dead_letters)
 app.add_typer(epoch.epoch)
+app.add_typer(api_keys.api_keys, name="api-keys")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(witness.witness, name="witness")
 app.command("reconcile", epilog=examples("trailseal reconcile", "trailseal reconcile --form ndjson"))(

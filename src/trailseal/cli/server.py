@@ -65,8 +65,8 @@ def refuse_open_door(host: str, *, keyless: bool) -> None:
     """
     if keyless and not is_loopback(host):
         raise UsageError(
-            f"{host} can be reached from other machines, and no API key exists yet: listen on 127.0.0.1 until one"
-            " is made."
+            f"{host} can be reached from other machines, and no API key exists yet: make one with"
+            " `trailseal api-keys create`, or listen on 127.0.0.1."
         )
 
 

@@ -16,9 +16,11 @@ from typing import Any, Final, TypeVar
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
 
+from trailseal.errors import SettingsError
 from trailseal.ports.cache import Token
 
 _T = TypeVar("_T")
@@ -63,6 +65,7 @@ class RedisOptions:
 
     Attributes:
         url: ``redis[s]://[user[:password]@]host[:port][/db]``.
+        username: wins over the URL's, as the password does.
         password: wins over the URL's, so that secrets can stay out of URLs.
         ca_certs: a PEM file with the authorities to trust (``rediss``), or None for the system's.
         prefix: put before every key.
@@ -74,6 +77,7 @@ class RedisOptions:
     """
 
     url: str = field(repr=False)
+    username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_certs: str | None = None
     prefix: str = "trailseal:"
@@ -129,18 +133,7 @@ class RedisCache:
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
         self._breaker = CircuitBreaker(options.failures, options.open_s)
-        extra: dict[str, Any] = {}
-        if options.password is not None:
-            extra["password"] = options.password
-        if options.ca_certs is not None:
-            extra["ssl_ca_certs"] = options.ca_certs
-        self._redis: Redis = Redis.from_url(
-            options.url,
-            socket_timeout=options.timeout_s,
-            socket_connect_timeout=options.timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            **extra,
-        )
+        self._redis = Redis.from_pool(ConnectionPool(**_connection(options)))
         self._tokens = self._redis.register_script(_TOKENS)
         self._renew = self._redis.register_script(_RENEW)
         self._release = self._redis.register_script(_RELEASE)
@@ -149,6 +142,17 @@ class RedisCache:
     def reachable(self) -> bool:
         """Whether Redis answered lately, for metrics and `/readyz`; nothing depends on it."""
         return self._breaker.closed
+
+    def trouble(self) -> str | None:
+        """Why Redis cannot be used now, in a sentence; None where it answers. For set-up: nothing else waits."""
+        rest = "Until it can be used every question goes to the index."
+        try:
+            self._redis.ping()
+        except (AuthenticationError, NoPermissionError):
+            return f"Redis refuses our credentials: check redis_username and redis_password_file. {rest}"
+        except (RedisError, OSError) as error:
+            return f"Redis does not answer ({type(error).__name__}): is it started, its certificate trusted? {rest}"
+        return None
 
     def _try(self, call: Callable[[], _T], otherwise: _T) -> _T:
         """The call's result, or the other value where Redis cannot be asked or gives no sensible answer."""
@@ -238,6 +242,22 @@ class RedisCache:
     def close(self) -> None:
         """Close the pool's connections."""
         self._redis.close()
+
+
+def _connection(options: RedisOptions) -> dict[str, Any]:
+    """What the pool makes connections with; what is set apart wins over the URL."""
+    try:
+        found: dict[str, Any] = dict(parse_url(options.url))  # type: ignore[no-untyped-call] # the library has no annotation there
+    except ValueError as error:
+        # The text could hold the URL, and the URL a password.
+        raise SettingsError("The cache is written redis[s]://HOST[:PORT][/DB].") from error
+    apart = {"username": options.username, "password": options.password, "ssl_ca_certs": options.ca_certs}
+    found |= {name: value for name, value in apart.items() if value is not None}
+    return found | {
+        "socket_timeout": options.timeout_s,
+        "socket_connect_timeout": options.timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 def _bytes(value: Any) -> bytes | None:
