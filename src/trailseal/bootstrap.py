@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -105,6 +105,55 @@ def open_engines(settings: Settings, role: Role) -> Engines:
     chosen = urls(settings)
     open_profile = _profile(chosen, role)
     return open_profile(settings, chosen, role)
+
+
+def check_role(settings: Settings, role: Role) -> None:
+    """Insist that the settings choose engines that this role can work on; nothing is opened.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    _profile(urls(settings), role)
+
+
+def set_up(settings: Settings) -> Iterator[str]:
+    """Make what a cluster needs before its processes start: topic, indices, shared secret, seal keys. Idempotent.
+
+    Yields:
+        A sentence for each thing: what was done, or that it was there.
+
+    Raises:
+        SettingsError: the settings choose no cluster, or contradict one that is there.
+        PipelineFault: something under our names is not ours.
+        Unavailable: a server does not answer.
+    """
+    from trailseal.adapters.indexes.elasticsearch import set_up_index  # noqa: PLC0415 - each profile loads its own
+    from trailseal.adapters.ledgers.elasticsearch import set_up_ledger  # noqa: PLC0415 - the same
+    from trailseal.adapters.logs.kafka_topic_plan import plan_from  # noqa: PLC0415 - the same
+    from trailseal.adapters.logs.kafka_topics import ensure_topic  # noqa: PLC0415 - the same
+
+    chosen = urls(settings)
+    if profile(settings) != "cluster":
+        raise SettingsError("There is nothing to set up: the embedded profile makes its files at the first start.")
+    options = kafka_options(settings, chosen.log)
+    report = ensure_topic(options.properties(), plan_from(os.environ, topic=options.topic))
+    done = "created" if report.created else "is there"
+    yield f"topic {report.name}: {done}, {report.state.partitions} partitions"
+    yield from (*report.changes, *report.worries)
+    yield from set_up_index(
+        _elasticsearch_options(settings, chosen.index),
+        shards=settings.elasticsearch_shards,
+        replicas=settings.elasticsearch_replicas,
+        refresh_interval_s=settings.refresh_interval,
+    )
+    yield from set_up_ledger(
+        _elasticsearch_options(settings, chosen.ledger), replicas=settings.elasticsearch_replicas
+    )
+    _make_folder(settings.data)
+    path = settings.secret_file or settings.data / "secret"
+    made = not path.exists()
+    _make_secret(path)
+    yield f"cursor secret {path}: {'made; every API process needs the same' if made else 'is there'}"
 
 
 def witnesses(settings: Settings) -> tuple[Witness, ...]:
@@ -449,10 +498,19 @@ def _secret(settings: Settings, *, read_only: bool) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        if read_only or settings.secret_file:
+        if read_only:
             return secrets.token_bytes(32)
+        if settings.secret_file or profile(settings) == "cluster":
+            raise SettingsError(
+                f"The secret file {path} does not exist: run `trailseal setup`, or copy it from another API host."
+            ) from None
     except OSError as error:
         raise SettingsError(f"The secret file {path} cannot be read: {error.strerror}.") from error
+    return _make_secret(path)
+
+
+def _make_secret(path: Path) -> bytes:
+    """The secret in that file, made by whoever comes first."""
     fresh = secrets.token_bytes(32)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 from flask import Flask, Response, request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from trailseal.api.gate import principal_of
 from trailseal.api.services import Services
@@ -52,7 +55,16 @@ def install_health(app: Flask, services: Services) -> None:
     @app.get("/metrics")
     def metrics() -> Response:
         principal_of(request.environ).require("admin")
-        return Response(generate_latest(), 200, content_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(_registry()), 200, content_type=CONTENT_TYPE_LATEST)
+
+
+def _registry() -> CollectorRegistry:
+    """This process's metrics; where worker processes share a folder, those of all of them."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    shared = CollectorRegistry()
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call] # the library has no annotation there
+    return shared
 
 
 def assess(services: Services) -> Readiness:

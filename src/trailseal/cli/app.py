@@ -19,7 +19,9 @@ from trailseal.cli import (
     months,
     reconcile,
     search,
+    serve,
     settings_table,
+    setup,
     up,
     verifier,
     verify,
@@ -124,6 +126,10 @@ app.command(
         "python3 trailseal_verifier.py --key VKEY receipt.tlog-proof",
     ),
 )(verifier.verifier)
+app.command("serve", epilog=examples("trailseal serve", "trailseal serve --host 0.0.0.0 --port 8000 --workers 4"))(
+    serve.serve
+)
+app.command("setup", epilog=examples("trailseal setup", "trailseal setup --key-file first.key"))(setup.setup)
 app.command(
     "settings", epilog=examples("trailseal settings", "TRAILSEAL_PORT=9000 trailseal settings --form ndjson")
 )(settings_table.settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -183,6 +184,8 @@ def serve_workers(build: Callable[[], Flask], host: str, port: int, *, workers: 
         UsageError: the address cannot be listened on.
     """
     listen(host, port).close()
+    # A fresh interpreter for each worker: what this one has imported and started is not carried over half-alive.
+    multiprocessing.set_start_method("spawn", force=True)
     server: Any = Granian(
         target="",
         address=host,

@@ -18,8 +18,6 @@ from trailseal.cli.output import notice
 from trailseal.telemetry import logger, set_up_logging
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from trailseal.bootstrap import Engines
     from trailseal.event_consumer.runner import Consumer
     from trailseal.settings import Settings
@@ -44,7 +42,9 @@ def up(
 
 
 def _host(settings: Settings, *, demo: bool) -> None:
-    from trailseal.cli.pipeline import make_consumer  # noqa: PLC0415 - only `up` needs it
+    from trailseal.api.credentials import list_keys  # noqa: PLC0415 - commands start fast without the API
+    from trailseal.cli.application import make_app  # noqa: PLC0415 - as above
+    from trailseal.cli.pipeline import make_consumer  # noqa: PLC0415 - as above
     from trailseal.cli.server import OneProcessServer, listen, refuse_open_door  # noqa: PLC0415 - as above
 
     with ExitStack() as stack:
@@ -55,8 +55,8 @@ def _host(settings: Settings, *, demo: bool) -> None:
         engines = bootstrap.open_engines(settings, "up")
         stack.callback(engines.close)
         consumer = make_consumer(settings, engines, drain_s=_DRAIN_S)
-        app, keyless = _app(settings, engines, consumer)
-        refuse_open_door(settings.host, keyless=keyless)
+        app = make_app(settings, engines, consumer.state)
+        refuse_open_door(settings.host, keyless=not list_keys(engines.ledger))
         if demo:
             _fill(engines)
         pipeline = threading.Thread(target=consumer.run, name="pipeline", daemon=True)
@@ -65,33 +65,6 @@ def _host(settings: Settings, *, demo: bool) -> None:
         notice(_greeting(settings, demo=demo))
         OneProcessServer(app, listener, threads=settings.threads, on_stop=_insist).run()
     _leave()
-
-
-def _app(settings: Settings, engines: Engines, consumer: Consumer) -> tuple[Flask, bool]:
-    """The API with the viewer, and whether no key was ever made."""
-    from trailseal.api.app import create_app  # noqa: PLC0415 - as above
-    from trailseal.api.credentials import Authenticator  # noqa: PLC0415 - as above
-    from trailseal.api.services import Services  # noqa: PLC0415 - as above
-    from trailseal.query.service import QueryService  # noqa: PLC0415 - as above
-    from trailseal.sealing.evidence import Evidence  # noqa: PLC0415 - as above
-    from trailseal.viewer.pages import install_viewer  # noqa: PLC0415 - as above
-
-    evidence = Evidence(engines.ledger, engines.clock.monotonic)
-    services = Services(
-        log=engines.log,
-        index=engines.index,
-        ledger=engines.ledger,
-        clock=engines.clock,
-        query=QueryService(engines.index, engines.cache, engines.clock, engines.secret, evidence),
-        authenticator=Authenticator(engines.ledger, engines.clock),
-        evidence=evidence,
-        pipeline=consumer.state,
-        max_request_bytes=settings.max_request_bytes,
-        open_integrity=settings.open_integrity,
-    )
-    app = create_app(services)
-    install_viewer(app, services)
-    return app, services.authenticator.keyless()
 
 
 def _fill(engines: Engines) -> None:

@@ -21,6 +21,8 @@ from trailseal.verification.trust import Trust
 CHECKED = 100
 """Signed checkpoints that are looked at, the newest first; each of them covers everything before it."""
 
+OWN_KEYS = "The keys were taken from the ledger itself: name them with --key to prove anything to an outsider."
+
 
 @dataclass(slots=True)
 class Signed:
@@ -51,13 +53,12 @@ def check_signatures(ledger: Ledger, log: SealedLog, tree: LogTree, trust: Trust
         Unavailable: the ledger does not answer.
     """
     signed = Signed()
+    if not tree.size and not trust.kept:
+        return signed
     keys: Sequence[VerifierKey] = trust.log_keys(log.origin)
     if not trust.keys:
         keys = published_keys(ledger, log)
-        signed.open_questions.append(
-            f"The keys of {log.origin} were taken from its own ledger: name them with --key to prove anything to"
-            " an outsider."
-        )
+        signed.open_questions.append(OWN_KEYS)
     elif not keys:
         signed.open_questions.append(f"None of the keys given is of {log.origin}: its signatures say nothing here.")
     comparison = _Comparison(log, tree, keys, trust, suspicions)

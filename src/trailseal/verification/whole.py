@@ -144,7 +144,7 @@ def verify_logs(
             f"Log {other} is an earlier one: its records are not in the log that is open, so only the genesis of"
             " its successor vouches for its end."
         )
-    return Verification(tuple(results), tuple(suspicions), untold, tuple(questions))
+    return Verification(tuple(results), tuple(suspicions), untold, tuple(dict.fromkeys(questions)))
 
 
 class _Partition:
