@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         "", description="Kafka topic that gets a copy of every dead letter; the ledger keeps them all the same."
     )
     bulk_records: int = Field(
-        5_000, ge=1, le=50_000, description="The most events in one bulk request to Elasticsearch."
+        2_000, ge=1, le=50_000, description="The most events in one bulk request to Elasticsearch."
     )
     bulk_bytes: int = Field(
         5 << 20, ge=1 << 20, le=50 << 20, description="The most bytes of events in one bulk request, about."
