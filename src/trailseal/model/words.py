@@ -40,6 +40,8 @@ _NEVER_HASHED: Final = MAX_FILTERABLE_BYTES // 4
 _STAR: Final = re.compile(r"(\\*)\*")
 _CACHED_CHUNK: Final = 80
 _ASCII: Final = 128
+_SHORT: Final = 1024
+"""Characters up to which a text of clean chunks is taken as a whole, and a word may come twice."""
 
 
 class _Separators(dict[int, str | int]):
@@ -68,6 +70,7 @@ def _class(character: str) -> str:
 
 
 _CLASSES: Final = _bytes_table(_class)
+_PLAIN: Final = bytes(code for code in range(_ASCII) if _class(chr(code)) in "a " or chr(code) in "_.-")
 _TO_NAMES: Final = _bytes_table(lambda character: character if character.isalnum() or character in "_.-" else " ")
 _TO_RUNS: Final = _bytes_table(lambda character: character if character.isalnum() else " ")
 
@@ -146,8 +149,8 @@ def words_of(values: Iterable[str]) -> str:
     """The words of an event's texts, each through `filter_term`, with a space between two.
 
     One text and not many, because an event has dozens of words, which its entry would keep as so many objects. They
-    are distinct, hold no white space, and the texts alone decide their order. Of texts with more than `MAX_WORDS`
-    distinct words, the first `MAX_WORDS` count.
+    hold no white space, the texts alone decide their order, and a word may come twice. Of texts with more than
+    `MAX_WORDS` distinct words, the first `MAX_WORDS` count.
     """
     return words_of_text("\n".join(values))
 
@@ -159,27 +162,44 @@ def are_cut(words: str) -> bool:
 
 def words_of_text(text: str) -> str:
     """The same for one text, for instance several texts joined by newlines."""
-    words = _clean_words(text.lower()) if text.isascii() else None
-    if words is None:
-        words = dict.fromkeys(chain.from_iterable(map(_tokens_of_any, _fold(text).split())))
+    if len(text) <= _SHORT and text.isascii():
+        clean = _clean_words(text.lower())
+        if clean is not None:
+            return clean
+    words = dict.fromkeys(chain.from_iterable(map(_tokens_of_any, _fold(text).split())))
     return " ".join(words if len(words) <= MAX_WORDS else _first_words(text))
 
 
-def _clean_words(text: str) -> dict[str, None] | None:
-    """The words of a folded ASCII text, in one go; None where one of its chunks has to be looked at by itself."""
+def _clean_words(text: str) -> str | None:
+    """The words of a short folded ASCII text; None where one of its chunks has to be looked at by itself.
+
+    Whole chunks stay as they are. In those with signs, every sign becomes a space for the runs, and every sign but
+    ``_``, ``.`` and ``-`` for the names; so neither runs nor names are cut apart one by one.
+    """
     data = text.encode("ascii")
-    classes = b" %b " % data.translate(_CLASSES)
-    if b"!" in classes or b" ." in classes or b". " in classes:
+    if _is_odd(data.translate(_CLASSES)):
         return None
-    chunks = text.split()
-    if len(text) > _NEVER_HASHED and max(map(len, chunks), default=0) > _NEVER_HASHED:
+    words = text.split()
+    if len(text) > _NEVER_HASHED and max(map(len, words), default=0) > _NEVER_HASHED:
         return None
-    if b"." not in classes:
-        return dict.fromkeys(chunks)
-    names = [name.strip("_.-") for name in data.translate(_TO_NAMES).decode("ascii").split()]
-    words = dict.fromkeys([*chunks, *names, *data.translate(_TO_RUNS).decode("ascii").split()])
-    words.pop("", None)
-    return words
+    compound = [chunk for chunk in words if not chunk.isalnum()]
+    signs = data.translate(None, _PLAIN)
+    if signs:
+        with_signs = [chunk for sign in map(chr, set(signs)) for chunk in compound if sign in chunk]
+        names = " ".join(with_signs).encode("ascii").translate(_TO_NAMES)
+        if _is_odd(names.translate(_CLASSES)):
+            return None
+        words.append(names.decode("ascii"))
+    if compound:
+        words.append(" ".join(compound).encode("ascii").translate(_TO_RUNS).decode("ascii"))
+    joined = " ".join(words)
+    return " ".join(joined.split()) if "  " in joined else joined
+
+
+def _is_odd(classes: bytes) -> bool:
+    """Whether there is a delimiter, or punctuation at an end of a chunk."""
+    edged = b" %b " % classes
+    return b"!" in edged or b" ." in edged or b". " in edged
 
 
 def _first_words(text: str) -> tuple[str, ...]:
