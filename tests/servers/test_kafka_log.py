@@ -161,6 +161,8 @@ def test_a_topic_made_anew_is_another_log_and_its_records_are_never_delivered_as
         eventually(poll_on, 60)
     assert {record.value for record in follower.records()} == {b"old"}
     eventually(lambda: log.origin != before)
+    (at,) = log.append([NewRecord(b"later", b"key")])
+    assert log.read(at.partition, at.offset, 1, MEGABYTES)[0].position == at
 
 
 def test_more_than_may_wait_is_refused_as_a_whole(options: KafkaOptions) -> None:

@@ -21,6 +21,8 @@ from confluent_kafka.admin import (
 from servers.certificates import Authority
 from servers.deployment import free_port
 from trailseal.adapters.logs.kafka import KafkaLog
+from trailseal.adapters.logs.kafka_topic_plan import TopicPlan
+from trailseal.adapters.logs.kafka_topics import connection, ensure_topic
 from trailseal.bootstrap import kafka_options
 from trailseal.errors import Unavailable
 from trailseal.model.record import NewRecord
@@ -148,3 +150,10 @@ def test_a_wrong_password_is_said_and_waited_out(secured: Secured) -> None:
         with pytest.raises(Unavailable, match="refused our credentials") as refusal:
             log.append([NewRecord(b"value", b"key")])
         assert "not it" not in str(refusal.value)
+    client = given | {"kafka_password_file": str(secured.folder / "wrong")}
+    found, _ = connection(
+        {f"TRAILSEAL_{name.upper()}": value for name, value in client.items()}
+        | {"TRAILSEAL_LOG": f"kafka://{brokers}/t"}
+    )
+    with pytest.raises(Unavailable, match="refused our credentials"):
+        ensure_topic(found, TopicPlan("t"), wait_s=3)

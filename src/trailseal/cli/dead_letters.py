@@ -75,7 +75,7 @@ def replay(position: Where, data: Data = None, config: Config = None) -> None:
     """Append the record anew, after its cause was repaired; it is judged again."""
     with _letters(settings_from(config, data=data), "import") as letters:
         to = letters.replay(_position(position))
-    notice(f"{position} was appended anew as {to}; a running `trailseal up` takes it in within a second.")
+    notice(f"{position} was appended anew as {to}; `trailseal up` or `trailseal consume` takes it in.")
 
 
 @contextmanager

@@ -208,7 +208,7 @@ def translate(problem: KafkaError, options: KafkaOptions, doing: str) -> Trailse
     given up meanwhile.
     """
     code, where = problem.code(), f"Kafka at {options.brokers}"
-    if code in _CREDENTIALS or (code in _SILENCE and options.refusals.recent):
+    if refused(problem, options):
         return Unavailable(f"{where} refused our credentials or certificate: check the kafka_* settings.")
     if code in _RIGHTS:
         return Unavailable(f"{where} does not let us {doing}: grant Read, Write and Describe on {options.topic}.")
@@ -220,6 +220,12 @@ def translate(problem: KafkaError, options: KafkaOptions, doing: str) -> Trailse
             " scripts/setup_kafka.sh, which raises max.message.bytes."
         )
     return Unavailable(f"{where} cannot {doing} now ({problem.name()}).")
+
+
+def refused(problem: KafkaError, options: KafkaOptions) -> bool:
+    """Whether the brokers refused our credentials, or are silent because they did."""
+    code = problem.code()
+    return code in _CREDENTIALS or (code in _SILENCE and options.refusals.recent)
 
 
 def shown_id(uuid: object) -> str:

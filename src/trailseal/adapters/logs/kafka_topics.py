@@ -26,7 +26,14 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from trailseal.adapters.logs.kafka_connection import Security, shown_id, wrong_property
+from trailseal.adapters.logs.kafka_connection import (
+    KafkaOptions,
+    Security,
+    refused,
+    shown_id,
+    translate,
+    wrong_property,
+)
 from trailseal.adapters.logs.kafka_topic_plan import (
     PREFIX,
     VARIABLES,
@@ -88,9 +95,9 @@ def ensure_topic(client: Mapping[str, str], plan: TopicPlan, *, wait_s: float = 
         SettingsError: the plan cannot be carried out on this cluster, or a client property is wrong.
         PipelineFault: the topic is not safe to use, or we are not allowed to look after it.
     """
-    where = client.get("bootstrap.servers", "")
-    with _translated(where):
-        admin = _admin(client)
+    link = KafkaOptions(client.get("bootstrap.servers", ""), plan.name, client)
+    admin = _admin(link)
+    with _translated(link, admin):
         created = _create_missing(admin, plan, wait_s)
         before = _eventually(admin, lambda: _describe(admin, plan.name), f"no description of {plan.name}")
         found = judge(plan, before)
@@ -147,11 +154,9 @@ def _security(environment: Mapping[str, str]) -> Security:
     )
 
 
-def _admin(client: Mapping[str, str]) -> AdminClient:
-    # What goes wrong is raised by the calls; librdkafka would print it as well, once per broker and try.
-    properties: dict[str, Any] = {**client, "log_level": "0", "error_cb": lambda _error: None}
+def _admin(link: KafkaOptions) -> AdminClient:
     try:
-        return AdminClient(properties)
+        return AdminClient(link.properties())
     except KafkaException as error:
         raise wrong_property(error) from error
 
@@ -219,27 +224,30 @@ def _result(future: Future[_T] | Any) -> Any:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
+def _translated(link: KafkaOptions, admin: AdminClient) -> Iterator[None]:
     """Turn Kafka's errors into ours: refused by a rule or a right is ours to mend, the rest may pass."""
     try:
         yield
     except TimeoutError as error:
-        raise Unavailable(f"Kafka at {where} did not answer within {ANSWER_SECONDS:.0f} s. Look at it.") from error
+        admin.poll(0)
+        raise _ours(KafkaError(KafkaError._TIMED_OUT), link) from error  # noqa: SLF001 - a constant
     except KafkaException as error:
-        problem = error.args[0]
-        code = problem.code()
-        if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):  # noqa: SLF001 - a constant
-            raise Unavailable(
-                f"Kafka at {where} refused our credentials: check {PREFIX}USERNAME and the files named beside it."
-            ) from error
-        if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
-            raise PipelineFault(
-                f"Kafka at {where} does not let us look after the topic: grant Create, Describe, DescribeConfigs,"
-                " Alter and AlterConfigs on it."
-            ) from error
-        if code in (KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG, KafkaError.INVALID_REPLICATION_FACTOR):
-            raise SettingsError(f"Kafka at {where} refuses these settings: {problem.str()}.") from error
-        raise Unavailable(f"Kafka at {where} does not answer ({problem.name()}). Is it started?") from error
+        admin.poll(0)
+        raise _ours(error.args[0], link) from error
+
+
+def _ours(problem: KafkaError, link: KafkaOptions) -> TrailsealError:
+    code = problem.code()
+    if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+        return PipelineFault(
+            f"Kafka at {link.brokers} does not let us look after the topic: grant Create, Describe,"
+            " DescribeConfigs, Alter and AlterConfigs on it."
+        )
+    if code in (KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG, KafkaError.INVALID_REPLICATION_FACTOR):
+        return SettingsError(f"Kafka at {link.brokers} refuses these settings: {problem.str()}.")
+    if refused(problem, link):
+        return translate(problem, link, "look after the topic")
+    return Unavailable(f"Kafka at {link.brokers} does not answer ({problem.name()}). Is it started?")
 
 
 def main(arguments: list[str] | None = None) -> int:
