@@ -41,7 +41,9 @@ def main() -> None:
     chosen = parser.parse_args()
     console = Console()
     console.print(
-        f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, size {chosen.size:g}", style="dim"
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the first row, Python"
+        f" {sys.version.split()[0]}, size {chosen.size:g}",
+        style="dim",
     )
     for entry in ROWS:
         if chosen.rows and entry.name not in chosen.rows:
