@@ -17,6 +17,7 @@ from trailseal.cli import (
     import_files,
     keys,
     months,
+    move,
     reconcile,
     search,
     serve,
@@ -80,6 +81,7 @@ app.command(
         "trailseal backup /backups/audit-monday", "trailseal backup --with-keys --data /srv/audit /safe/x"
     ),
 )(backup.backup)
+app.command("move", epilog=examples("trailseal move --from ./data --config cluster.toml"))(move.move)
 app.command(
     "restore",
     epilog=examples(

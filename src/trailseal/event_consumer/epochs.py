@@ -7,11 +7,12 @@ says with `trailseal epoch new --reason …` that the old log has ended where it
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from trailseal.errors import PipelineFault, UsageError
+from trailseal.errors import Fenced, PipelineFault, UsageError
 from trailseal.model.timestamps import format_rfc3339
 from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Ledger
@@ -53,7 +54,7 @@ def number_of(ledger: Ledger, origin: str) -> int:
     """The number of the log that is taken in; the first log ever gets one here.
 
     Raises:
-        PipelineFault: the books are of another log.
+        PipelineFault: the books are of another log, or the log was moved.
     """
     logs = ledger.logs()
     if not logs:
@@ -64,6 +65,12 @@ def number_of(ledger: Ledger, origin: str) -> int:
             f"The ledger's books are of the log {logs[newest]}, and this is {origin}: it was made anew, replaced or"
             " restored. If the old one has ended, run `trailseal epoch new --reason …`, then start again; else"
             " restore log and ledger from one backup."
+        )
+    moved = ledger.document(_moved_name(origin))
+    if moved is not None:
+        raise PipelineFault(
+            f"This log was moved to {moved.body.decode()} and has ended: nothing may be appended to it or signed"
+            " any more. Its records and proofs can still be read."
         )
     return newest
 
@@ -109,10 +116,32 @@ def begin_epoch(log: EventLog, ledger: Ledger, clock: Clock, reason: str) -> New
             raise UsageError("The embedded log and its ledger belong together: restore both from one backup.")
         epoch += 1
     stored = ledger.document(_name(base))
-    body = msgspec.json.encode(Epoch(epoch, reason, format_rfc3339(clock.now_us())))
+    body = msgspec.json.encode(Epoch(epoch, reason, _now(clock)))
     ledger.put_document(_name(base), body, None if stored is None else stored.version)
     begun = f"{base}/{epoch}"
     return NewEpoch(ledger.register_log(begun), begun, newest)
+
+
+def begin_moved(ledger: Ledger, origin: str, source: str, clock: Clock) -> int:
+    """Give a log the next number, and note that another one was moved into it; its number. Idempotent."""
+    body = msgspec.json.encode(Epoch(int(origin.rpartition("/")[2]), f"moved from {source}", _now(clock)))
+    with suppress(Fenced):
+        ledger.put_document(_name(_base(origin)), body, None)
+    return ledger.register_log(origin)
+
+
+def end_moved(ledger: Ledger, origin: str, target: str) -> None:
+    """Note that a log was moved and has ended. Idempotent."""
+    with suppress(Fenced):
+        ledger.put_document(_moved_name(origin), target.encode(), None)
+
+
+def _now(clock: Clock) -> str:
+    return format_rfc3339(clock.now_us())
+
+
+def _moved_name(origin: str) -> str:
+    return f"log/moved/{origin}"
 
 
 def _went_back(log: EventLog, ledger: Ledger, number: int) -> bool:

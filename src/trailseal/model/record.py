@@ -9,6 +9,8 @@ HEADER_TENANT = "trailseal-tenant"
 HEADER_FORMAT = "trailseal-format"
 HEADER_SALT = "trailseal-salt"
 HEADER_ADMIN = "trailseal-admin"
+HEADER_MOVED = "trailseal-moved"
+"""Where a moved record stood: the old log's origin, partition, offset and append time (ms), by spaces."""
 HEADER_UNREADABLE = "trailseal-unreadable-headers"
 """Stands for the headers of a record that no client can read; the record becomes a dead letter."""
 SALT_BYTES = 32

@@ -129,13 +129,20 @@ def open_log(
 
 
 def _previous(ledger: Ledger, head: Head) -> tuple[Checkpoint, ...]:
-    """The final states of the log that was taken in before this one: of this partition, if it had it."""
-    before = ledger.head(head.log - 1, head.partition) if head.log > 1 else None
-    log = None if before is None else SealedLog.stored(ledger, before.log, before.partition)
-    if before is None or log is None or before.seal is None:
+    """The final states of the log that was taken in before this one: of this partition, or of all without it."""
+    if head.log == 1:
         return ()
-    edge = SealState.of(before.seal).edge
-    return (Checkpoint(log.origin, edge.size, edge.root()),)
+    before = ledger.head(head.log - 1, head.partition)
+    found = (_final(ledger, one) for one in ([before] if before else ledger.heads(head.log - 1)))
+    return tuple(final for final in found if final is not None)
+
+
+def _final(ledger: Ledger, head: Head) -> Checkpoint | None:
+    log = SealedLog.stored(ledger, head.log, head.partition)
+    if log is None or head.seal is None:
+        return None
+    edge = SealState.of(head.seal).edge
+    return Checkpoint(log.origin, edge.size, edge.root())
 
 
 def _name(log: int, partition: int) -> str:

@@ -15,6 +15,7 @@ from trailseal.ports.seals import StoredCheckpoint
 from trailseal.sealing.checkpoints import merged, published_keys
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.tree import LogTree
+from trailseal.verification.links import check_links
 from trailseal.verification.suspicions import Suspicions
 from trailseal.verification.trust import Trust
 
@@ -67,6 +68,7 @@ def check_signatures(ledger: Ledger, log: SealedLog, tree: LogTree, trust: Trust
     for kept in trust.kept:
         if kept.origin == log.origin:
             comparison.holds(kept, "kept by the auditor")
+    check_links(ledger, log, trust.kept, suspicions, signed.open_questions)
     if keys and signed.newest is None and not suspicions.all:
         signed.open_questions.append(f"No checkpoint of {log.origin} is signed yet.")
     if trust.quorum and signed.cosigned is None:
