@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from bench import exporting, ingest_embedded, paging, reading, visibility, writing
+from bench import cluster_ingest, cluster_rsyslog, exporting, ingest_embedded, paging, reading, visibility, writing
 from bench.row import Row
 
 
@@ -27,6 +27,9 @@ ROWS = (
     _Entry("get", "GET /events from the cache against an empty Flask route", reading.measure),
     _Entry("pages", "a page at the top and deep, small and large index", paging.measure),
     _Entry("export", "export as NDJSON against reading the same records straight from the log", exporting.measure),
+    _Entry("cluster-bulk", "our index adapter against ready-made bulk bodies", cluster_ingest.measure_bulk),
+    _Entry("cluster-ingest", "Kafka to index against ready-made bulk bodies", cluster_ingest.measure_ingest),
+    _Entry("cluster-rsyslog", "Kafka to index against rsyslog with the same events", cluster_rsyslog.measure),
     _Entry("visible", "accepted until visible against the refresh interval", visibility.measure),
 )
 
