@@ -1,4 +1,4 @@
-"""Real CloudTrail records, where TRAILSEAL_REAL_DATA names a folder of lines (.ndjson.gz) and files (.json)."""
+"""Real CloudTrail records, where TRAILSEAL_TEST_REAL_DATA names a folder with .ndjson.gz and .json files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from trailseal.formats.slicing import Slicer
 from trailseal.model.projection import Hit, entry
 from trailseal.model.record import Position, Record
 
-FOLDER = os.environ.get("TRAILSEAL_REAL_DATA")
+FOLDER = os.environ.get("TRAILSEAL_TEST_REAL_DATA")
 pytestmark = pytest.mark.skipif(
-    FOLDER is None, reason="set TRAILSEAL_REAL_DATA to a folder with CloudTrail records"
+    FOLDER is None, reason="set TRAILSEAL_TEST_REAL_DATA to a folder with CloudTrail records"
 )
 
 
