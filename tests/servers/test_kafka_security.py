@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,12 @@ from confluent_kafka.admin import (
 from servers.certificates import Authority
 from servers.deployment import free_port
 from trailseal.adapters.logs.kafka import KafkaLog
+from trailseal.adapters.logs.kafka_connection import KafkaOptions
 from trailseal.adapters.logs.kafka_topic_plan import TopicPlan
 from trailseal.adapters.logs.kafka_topics import connection, ensure_topic
 from trailseal.bootstrap import kafka_options
 from trailseal.errors import Unavailable
-from trailseal.model.record import NewRecord
+from trailseal.model.record import NewRecord, Record
 from trailseal.ports.log import Assigned
 from trailseal.settings import Settings
 
@@ -52,9 +53,11 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={scram};
 class Secured:
     """A broker with a listener for SASL over TLS and one for client certificates."""
 
+    plain: str
     sasl: str
     tls: str
     folder: Path
+    servers: Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def secured(kafka_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         wanted = UserScramCredentialUpsertion("audit", scram, PASSWORD.encode())
         admin.alter_user_scram_credentials([wanted])["audit"].result(30)
-        yield Secured(f"127.0.0.1:{sasl}", f"127.0.0.1:{tls}", folder)
+        yield Secured(plain, f"127.0.0.1:{sasl}", f"127.0.0.1:{tls}", folder, servers)
     finally:
         servers("down", "--wipe")
 
@@ -157,3 +160,22 @@ def test_a_wrong_password_is_said_and_waited_out(secured: Secured) -> None:
     )
     with pytest.raises(Unavailable, match="refused our credentials"):
         ensure_topic(found, TopicPlan("t"), wait_s=3)
+
+
+def test_what_a_broker_that_stands_still_does_not_acknowledge_in_time_is_not_said_to_be_durable(
+    secured: Secured,
+) -> None:
+    options = KafkaOptions(secured.plain, f"t-{secrets.token_hex(6)}", delivery_timeout_s=2.0)
+    ensure_topic({"bootstrap.servers": secured.plain}, TopicPlan(options.topic, partitions=1))
+    with closing(KafkaLog(options, log_number=lambda _: 1)) as log:
+        log.append([NewRecord(b"before", b"key")])
+        secured.servers("pause", "kafka")
+        try:
+            with pytest.raises(Unavailable):
+                log.append([NewRecord(b"during", b"key")])
+        finally:
+            secured.servers("resume", "kafka")
+        log.append([NewRecord(b"after", b"key")])
+        found = [item.value for item in log.read(0, 0, 10, 1 << 20) if isinstance(item, Record)]
+    assert [value for value in found if value != b"during"] == [b"before", b"after"]
+    assert found.count(b"during") <= 1
