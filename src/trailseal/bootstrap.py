@@ -16,6 +16,7 @@ from trailseal.errors import PipelineFault, SettingsError, Unavailable, UsageErr
 from trailseal.event_consumer.epochs import epoch_of, number_of
 from trailseal.ports.cache import QueryCache
 from trailseal.ports.clock import Clock
+from trailseal.ports.erasure import Erasable
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
@@ -50,6 +51,8 @@ class Engines:
     profile: Literal["embedded", "cluster"]
     dead_letter_log: EventLog | None = None
     """Where copies of dead letters go, for a role that may run the pipeline."""
+    erasable: Erasable | None = None
+    """The engines that an erasure is carried out on, where they can do it."""
     months: MonthUpkeep | None = None
     """Looks after an index that keeps its own records; None where the log keeps them."""
 
@@ -301,7 +304,16 @@ def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
         read_only=read_only,
     )
     cache = MemoryCache(max_bytes=settings.cache_bytes, clock=clock)
-    return Engines(log, index, ledger, cache, clock, _secret(settings, read_only=read_only), "embedded")
+    return Engines(
+        log,
+        index,
+        ledger,
+        cache,
+        clock,
+        _secret(settings, read_only=read_only),
+        "embedded",
+        erasable=None if read_only else Erasable(log, index, ledger),
+    )
 
 
 def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
@@ -341,7 +353,7 @@ def _open_cluster(settings: Settings, chosen: _Urls, role: Role) -> Engines:
         _secret(settings, read_only=role != "serve"),
         "cluster",
         dead_letter_log,
-        index.upkeep(SystemClock()),
+        months=index.upkeep(SystemClock()),
     )
 
 

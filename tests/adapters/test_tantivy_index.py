@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from conformance.entries import Shelf, known
-from conformance.index_contract import IndexContract, Reopen
+from conformance.index_contract import ErasableIndexContract, IndexContract, Reopen
 from trailseal.adapters.indexes.tantivy_index import TantivyIndex
 from trailseal.errors import Rebuilding, UsageError
 from trailseal.model.query import Query
+from trailseal.model.record import Position
 from trailseal.ports.index import EventIndex, Present, Stored
 
 
@@ -23,7 +24,7 @@ def _open(folder: Path, shelf: Shelf, *, read_only: bool = False) -> TantivyInde
     return TantivyIndex(folder, records=shelf, refresh_interval_s=0.1, read_only=read_only)
 
 
-class TestTantivyIndex(IndexContract):
+class TestTantivyIndex(IndexContract, ErasableIndexContract):
     @pytest.fixture
     def index(self, shelf: Shelf, folder: Path) -> Iterator[EventIndex]:
         opened = _open(folder, shelf)
@@ -144,3 +145,24 @@ def test_deleting_the_folder_under_a_reader_makes_it_incomplete(folder: Path) ->
     assert not reader.is_complete()
     with pytest.raises(Rebuilding):
         reader.count(Query())
+
+
+def test_no_byte_of_an_erased_document_is_left_in_the_folder(folder: Path) -> None:
+    shelf = Shelf()
+    index = _open(folder, shelf)
+    index.begin_rebuild()
+    events = [known(n, event_id=f"{n:02}xyz{n}", actor=f"{n:02}subject{n}") for n in range(40)]
+    shelf.keep(each.entry for each in events)
+    for each in events:
+        index.put([each.entry])
+        index.flush()
+    index.mark_complete()
+    by_position = {each.key.position: each.entry for each in events}
+    index.erase([Position(1, 0, 7)], lambda positions: [[by_position[position] for position in positions]])
+    index.refresh()
+    assert index.count(Query()).value == 39
+    held = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"8subject8" in held
+    assert b"7subject7" not in held
+    assert b"7xyz7" not in held
+    index.close()

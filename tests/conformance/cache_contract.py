@@ -51,6 +51,16 @@ class CacheContract:
         cache.delete("never")
         assert cache.get("k") is None
 
+    def test_a_cleared_cache_holds_no_value_and_keeps_its_tokens(self, cache: QueryCache) -> None:
+        first = self.values(cache, "a")
+        for number in range(2_500):
+            cache.put(f"k{number}", b"1", 60)
+        cache.put("stale:k", b"1", 60)
+        assert cache.clear()
+        assert all(cache.get(f"k{number}") is None for number in range(0, 2_500, 50))
+        assert cache.get("stale:k") is None
+        assert self.values(cache, "a") == first
+
     def test_a_token_stays_the_same_until_it_is_renewed(self, cache: QueryCache) -> None:
         first = self.values(cache, "a", "b")
         assert len(set(first)) == 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 import pytest
@@ -13,12 +15,13 @@ from hypothesis import strategies as st
 
 from conformance.entries import DAY, NOVEMBER, Shelf, known
 from conformance.query_oracle import Known, answer
-from trailseal.errors import Rebuilding
+from trailseal.errors import Rebuilding, Unavailable
 from trailseal.model.event import Resource
-from trailseal.model.projection import SortKey, colliding
+from trailseal.model.projection import Entry, SortKey, colliding
 from trailseal.model.query import Condition, Exact, Field, Match, Network, Prefix, Query, Word
 from trailseal.model.query import Present as Is
 from trailseal.model.record import Position
+from trailseal.ports.erasure import ErasableIndex
 from trailseal.ports.index import EventIndex, Present, Stored, Verdict
 
 LONG = "x" * 3_000
@@ -29,8 +32,12 @@ def exactly(field: Field, *texts: str, negated: bool = False, key: str | None = 
     return Condition(field, tuple(Exact(text) for text in texts), negated=negated, key=key)
 
 
-class IndexContract:
-    """Fixtures to provide: `index` (empty and complete) and `reopen` (closes it, opens it again)."""
+class ErasableEventIndex(EventIndex, ErasableIndex, Protocol):
+    """Both ports."""
+
+
+class _Fixtures:
+    """Shared by both contracts."""
 
     @pytest.fixture
     def shelf(self) -> Shelf:
@@ -57,6 +64,57 @@ class IndexContract:
             return verdicts
 
         return put
+
+
+class ErasableIndexContract(_Fixtures):
+    """What an index does that documents can be erased; fixtures as `IndexContract`."""
+
+    def test_erased_documents_are_gone_and_all_others_are_as_they_were(
+        self, index: ErasableEventIndex, put: Callable[..., object]
+    ) -> None:
+        events = [known(n, actor=f"actor-{n % 3}", at_us=NOVEMBER + n * DAY // 4) for n in range(60)]
+        for start in range(0, 60, 20):
+            put(events[start : start + 20])
+        by_position = {each.key.position: each.entry for each in events}
+        gone = [Position(1, 0, n) for n in (3, 21, 22, 59, 1_000)]
+        asked: list[Position] = []
+
+        def entries_of(positions: Sequence[Position]) -> list[list[Entry]]:
+            asked.extend(positions)
+            return [[by_position[position]] for position in positions]
+
+        for _ in range(2):
+            index.erase(gone, entries_of)
+            index.refresh()
+            left = [each for each in events if each.key.position not in gone]
+            for order in ("desc", "asc"):
+                query = Query(order=order)  # type: ignore[arg-type] # one of two literals
+                found = [hit.key for hit in index.search(query, None, 100)]
+                assert found == [each.key for each in answer(query, left)]
+            assert index.offsets(1, 0, 0, 2_000) == [each.key.position.offset for each in left]
+            assert index.compare([each.entry for each in left]) == [None] * len(left)
+            assert index.compare([each.entry for each in events if each not in left]) == ["missing"] * 4
+        assert not set(asked) & set(gone)
+
+    def test_an_erasure_that_breaks_off_changes_nothing(
+        self, index: ErasableEventIndex, put: Callable[..., object]
+    ) -> None:
+        put([known(n) for n in range(10)])
+
+        def entries_of(positions: Sequence[Position]) -> list[list[Entry]]:
+            raise Unavailable(f"{len(positions)} records cannot be read now")
+
+        with suppress(Unavailable):
+            index.erase([Position(1, 0, 4)], entries_of)
+            return
+        index.flush()
+        index.refresh()
+        assert index.offsets(1, 0, 0, 100) == list(range(10))
+        assert isinstance(put([known(10)])[0], Stored)  # type: ignore[index] # the verdicts
+
+
+class IndexContract(_Fixtures):
+    """Fixtures to provide: `index` (empty and complete) and `reopen` (closes it, opens it again)."""
 
     def test_an_empty_index_is_complete_and_finds_nothing(self, index: EventIndex) -> None:
         assert index.is_complete()

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
-from trailseal.model.record import Headers
+from trailseal.model.record import ERASED_HEADERS, Headers
 
+_ERASED = b"\xc1"
+"""A byte that MessagePack never uses: what begins with it says that the record was erased."""
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder(tuple[tuple[str, bytes | None], ...]).decode
 _DECODE_ODD = msgspec.msgpack.Decoder(tuple[tuple[Any, bytes | None], ...]).decode
@@ -32,6 +34,8 @@ def decode_headers(blob: bytes | None) -> Headers:
     """The headers of a blob made by `encode_headers`."""
     if blob is None:
         return ()
+    if blob[:1] == _ERASED:
+        return ERASED_HEADERS
     try:
         return _DECODE(blob)
     except msgspec.ValidationError:
@@ -39,6 +43,11 @@ def decode_headers(blob: bytes | None) -> Headers:
             (name if isinstance(name, str) else name.decode("utf-8", "surrogatepass"), value)
             for name, value in _DECODE_ODD(blob)
         )
+
+
+def erased_headers(size: int) -> bytes:
+    """A blob of that many bytes, at least one, that says that the record was erased."""
+    return _ERASED.ljust(size, b"\0")
 
 
 def _odd_name(name: str) -> str | bytes:

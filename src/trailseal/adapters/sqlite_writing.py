@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trailseal.adapters.sqlite_files import BUSY_S, JOURNAL_BYTES, SqliteFile
 from trailseal.adapters.sqlite_schema import roll_back
-from trailseal.errors import PipelineFault
+from trailseal.errors import PipelineFault, Unavailable
 
 _CHECKPOINT_WAIT_MS = 200
 
@@ -48,6 +48,32 @@ class WriteConnection:
             finally:
                 roll_back(connection)
             self._bound_journal(connection)
+
+    def settle(self, doing: str, *, rewrite: bool = False) -> None:
+        """Leave nothing of what was overwritten or deleted in the file or its journal.
+
+        ``secure_delete`` overwrites what a deletion frees, but a page that was split earlier may hold an old copy
+        of a row that lies elsewhere now; only writing the file anew is sure to leave none.
+
+        Args:
+            doing: completes "could not …".
+            rewrite: write the file anew as well: where rows were deleted or changed their size.
+
+        Raises:
+            Unavailable: a reader holds an old state, or the disk is full; call again.
+        """
+        with self._file.translated(doing):
+            connection = self._connection or self._file.writer()
+            self._connection = connection
+            try:
+                if rewrite:
+                    connection.execute("VACUUM")
+                (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error:
+                self.close()
+                raise
+        if busy:
+            raise Unavailable(f"{self._file.path} is being read in an older state: what was erased is still in it.")
 
     def close(self) -> None:
         """Close the connection; the next transaction opens another one."""

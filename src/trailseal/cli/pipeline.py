@@ -46,6 +46,7 @@ def make_consumer(settings: Settings, engines: Engines, *, drain_s: float = 10.0
         engines.clock,
         notary=make_notary(settings, engines),
         dead_letter_log=engines.dead_letter_log,
+        erasable=engines.erasable,
         options=_options(settings, engines, drain_s),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from trailseal.errors import Fenced, Unavailable
 from trailseal.event_consumer.partitions import Move
+from trailseal.event_consumer.removal import carry_out
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.model.outcomes import Delta, Head
 from trailseal.telemetry import DEAD_LETTERS, FLUSH_SECONDS, OUTCOMES, RECORDS_TAKEN_IN
@@ -96,8 +97,15 @@ def _flush(sinks: Sinks, losses: int | None) -> None:
 
 def _move(sinks: Sinks, step: Step, done: Advanced) -> None:
     head = step.head
+
+    def note(moved: Head) -> None:
+        done.heads[moved.partition] = (step.epoch, moved)
+
     try:
         for move in step.moves:
+            for order in move.orders:
+                carry_out(sinks, head, order, note)
+                head = done.heads.get(head.partition, (step.epoch, head))[1]
             delta = move.delta if sinks.seals is None else sinks.seals.sealed(head, move.delta, move.leaves)
             moved = sinks.ledger.advance(head, delta)
             _count(head, delta, done)

@@ -11,6 +11,7 @@ from trailseal.model.freshness import DAY_US, touched
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry
 from trailseal.model.record import Position, Record
+from trailseal.sealing.admin_records import Order
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +25,9 @@ class Batch:
         entries: everything to index; kept until the index is flushed, since only then is it safe there.
         decoded_rows: rows known before any attempt: gaps and dead letters.
         decoded_dead: the records of those dead letters.
+        admin: records that may be admin records; judged with the first attempt.
+        orders: those that are, judged since the last `reset`.
+        judged: whether ``admin`` was judged since then.
         pending: entries that no verdict has settled yet, in log order.
         rows: one row per position that is not simply indexed, as far as known.
         dead: records to keep before their rows count.
@@ -42,6 +46,9 @@ class Batch:
     entries: list[Entry] = field(default_factory=list)
     decoded_rows: list[OutcomeRow] = field(default_factory=list)
     decoded_dead: list[Record] = field(default_factory=list)
+    admin: list[Record] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    judged: bool = False
     pending: list[Entry] = field(default_factory=list)
     rows: dict[Position, OutcomeRow] = field(default_factory=dict)
     dead: list[Record] = field(default_factory=list)
@@ -82,23 +89,31 @@ class Batch:
         self.rows = {row.position: row for row in self.decoded_rows}
         self.dead = self.decoded_dead.copy()
         self.kept = 0
+        self.orders = []
+        self.judged = False
         for piece in self.slices.values():
             piece.stage = Stage.PENDING
             piece.rows = []
+            piece.orders = []
 
     def settle(self) -> None:
         """Every entry has its verdict: hand each partition its rows."""
         for piece in self.slices.values():
             piece.rows = []
+            piece.orders = []
             piece.stage = Stage.SETTLED
         for position in sorted(self.rows):
             self.slices[position.partition].rows.append(self.rows[position])
+        for order in self.orders:
+            self.slices[order.position.partition].orders.append(order)
 
     def drop(self, partition: int) -> None:
         """Forget everything of a partition that is not ours any more."""
         if self.slices.pop(partition, None) is None:
             return
         self.entries = [entry for entry in self.entries if entry.projection.position.partition != partition]
+        self.admin = [record for record in self.admin if record.position.partition != partition]
+        self.orders = [order for order in self.orders if order.position.partition != partition]
         self.pending = [entry for entry in self.pending if entry.projection.position.partition != partition]
         self.decoded_rows = [row for row in self.decoded_rows if row.position.partition != partition]
         self.decoded_dead = [record for record in self.decoded_dead if record.position.partition != partition]

@@ -8,23 +8,27 @@ from trailseal.errors import InvalidEvent, PipelineFault
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.batch import Batch
 from trailseal.event_consumer.partitions import Slice
-from trailseal.formats import decode_record
+from trailseal.formats import RESERVED_HEADER, decode_admin, decode_record
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, entry
-from trailseal.model.record import Gap, Record
+from trailseal.model.record import HEADER_ADMIN, Gap, Record
 from trailseal.sealing.leaves import LeafMaker
 from trailseal.telemetry import logger
 
 
-def decode_one(record: Record, origin: str) -> Entry | OutcomeRow:
+def decode_one(record: Record, origin: str, *, indexed: bool = False) -> Entry | OutcomeRow:
     """What goes into the index for this record, or the row of its dead letter.
 
     Args:
         record: as the log delivered it.
         origin: the log's identity, from which an id is derived where a record has none.
+        indexed: it was indexed before, so an admin record was found genuine then.
     """
     try:
-        decoded = decode_record(record, origin)
+        if indexed and record.header(HEADER_ADMIN) is not None:
+            decoded = decode_admin(record)
+        else:
+            decoded = decode_record(record, origin)
         return entry(record, decoded.event, decoded.format, decoded.words)
     except InvalidEvent as error:
         return outcomes.unreadable(record, error.problem)
@@ -46,7 +50,8 @@ def decode_into(
 ) -> int:
     """Seal and decode items of one partition into a batch until it is full.
 
-    The leaves are made first, from the bytes alone: what nobody can decode is sealed like everything else.
+    The leaves are made from the bytes alone: what nobody can decode is sealed like everything else. What may be an
+    admin record is the last of its batch: nothing behind it is looked at before it was carried out.
 
     Args:
         batch: it grows.
@@ -66,10 +71,8 @@ def decode_into(
     """
     entries, expected = batch.entries, piece.next
     stop, size = _room(items, start, batch, most_records, most_bytes)
-    taken = items[start:stop]
-    if maker is not None:
-        maker.add(piece.leaves, taken)
-    for item in taken:
+    for at in range(start, stop):
+        item = items[at]
         if item.position.offset != expected:
             raise PipelineFault(
                 f"The log delivered {item.position} where offset {expected} was due. Check that it is the log this"
@@ -83,9 +86,15 @@ def decode_into(
         decoded = decode_one(item, origin)
         if isinstance(decoded, Entry):
             entries.append(decoded)
+        elif decoded.code == RESERVED_HEADER:
+            batch.admin.append(item)
+            stop = at + 1
+            break
         else:
             batch.decoded_rows.append(decoded)
             batch.decoded_dead.append(item)
+    if maker is not None:
+        maker.add(piece.leaves, items[start:stop])
     batch.records += stop - start
     batch.size = size
     piece.next = expected

@@ -10,6 +10,7 @@ verdict                        what becomes of the record
 ``Present``, same content      a ``duplicate`` row naming the position that holds the event
 ``Present``, anything else     put again under its position's name; an ``id_collision`` row
 ``Tombstone``                  an ``erased`` row
+a tombstone of the ledger      an ``erased`` row, without asking the index
 ``Expired``                    an ``expired`` row
 ``Refused``                    a dead letter, kept whole
 ``Retry``                      put again later, only this entry
@@ -27,7 +28,10 @@ from dataclasses import dataclass
 from trailseal.errors import PipelineFault, Unavailable
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.batch import Batch
+from trailseal.event_consumer.removal import judge
 from trailseal.event_consumer.sinks import Sinks
+from trailseal.model.freshness import day_of, touched
+from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, colliding
 from trailseal.ports.index import Expired, Present, Refused, Retry, Stored, Tombstone, Verdict
 from trailseal.telemetry import PUT_RECORDS, PUT_SECONDS
@@ -65,6 +69,11 @@ def attempt(sinks: Sinks, batch: Batch, alike: int) -> Attempt:
         batch.reset()
     batch.losses = sinks.losses.count
     sinks.freshness.renew(batch.tokens)
+    try:
+        _judge_admin(sinks, batch)
+    except Unavailable as error:
+        return Attempt(settled=False, engine="ledger", why=str(error))
+    _leave_erased_out(sinks, batch)
     while batch.pending:
         wave, later = _first_of_each_name(batch)
         started = time.perf_counter()
@@ -93,13 +102,42 @@ def attempt(sinks: Sinks, batch: Batch, alike: int) -> Attempt:
     return Attempt()
 
 
+def _judge_admin(sinks: Sinks, batch: Batch) -> None:
+    """Find out which records order a removal; whoever only pretends to is a dead letter."""
+    if batch.judged:
+        return
+    verdicts = [(record, judge(sinks, record)) for record in batch.admin]
+    for record, verdict in verdicts:
+        if isinstance(verdict, OutcomeRow):
+            batch.rows[record.position] = verdict
+            batch.dead.append(record)
+        else:
+            made, order = verdict
+            batch.pending.append(made)
+            batch.orders.append(order)
+            batch.tokens += touched([(made.projection.tenant_id, day_of(made.projection.timestamp_us))])
+    batch.judged = True
+
+
+def _leave_erased_out(sinks: Sinks, batch: Batch) -> None:
+    """What was erased before does not come back with a retry."""
+    left = []
+    for entry in batch.pending:
+        known = sinks.tombstones.order_of(entry)
+        if known is None:
+            left.append(entry)
+        else:
+            batch.rows[entry.projection.position] = outcomes.erased_again(entry, *known)
+    batch.pending = left
+
+
 def _first_of_each_name(batch: Batch) -> tuple[list[Entry], list[Entry]]:
     """Entries to put now, and those whose document name an earlier one has: they wait for its verdict.
 
     So a repeat never overtakes the entry before it when only some entries of a call fail.
     """
     pending = batch.pending
-    if len(batch.names) == len(batch.entries):
+    if len(batch.names) == len(batch.entries) and len(batch.orders) < 2:  # noqa: PLR2004 - two may share a name
         return pending, []
     seen: set[str] = set()
     wave, later = [], []

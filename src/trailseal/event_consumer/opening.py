@@ -43,6 +43,7 @@ def open_partitions(
         why = _difference(index, ledger, heads) if index.is_complete() else "the index is not complete"
         if why is not None:
             heads = rebuild.run(heads, why)
+    sinks.tombstones.load(ledger)
     if sinks.seals is not None:
         for head in heads:
             sinks.seals.open(head, log.origin)

@@ -51,6 +51,16 @@ def erased(entry: Entry, of: Position) -> OutcomeRow:
     return _of_entry(entry, "erased", of=of)
 
 
+def erased_again(entry: Entry, tombstone: bytes, order: Position) -> OutcomeRow:
+    """A retry of an event that was erased: it stays out, and the row does not name it."""
+    return OutcomeRow(entry.projection.position, "erased", of=order, tombstone=tombstone)
+
+
+def erased_by(position: Position, order: Position, tombstone: bytes | None) -> OutcomeRow:
+    """The admin record at ``order`` had the record erased."""
+    return OutcomeRow(position, "erased", of=order, tombstone=tombstone)
+
+
 def expired(entry: Entry) -> OutcomeRow:
     """The event's month was dropped by retention."""
     return _of_entry(entry, "expired")

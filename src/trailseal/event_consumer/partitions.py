@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from trailseal.model.outcomes import Delta, Head, OutcomeRow
+from trailseal.sealing.admin_records import Order
 from trailseal.sealing.leaves import Leaves
 
 
@@ -29,6 +30,7 @@ class Slice:
         taken_at: monotonic seconds when it was delivered.
         oldest_ms: append time of its first record, milliseconds since 1970 UTC, or None for gaps only.
         leaves: the tree's entries for its offsets.
+        orders: admin records in it, to be carried out before the head passes it.
     """
 
     partition: int
@@ -40,6 +42,7 @@ class Slice:
     stage: Stage = Stage.PENDING
     rows: list[OutcomeRow] = field(default_factory=list)
     leaves: Leaves = field(default_factory=Leaves)
+    orders: list[Order] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,12 @@ class Move:
     Attributes:
         delta: the step, not sealed yet.
         leaves: of its offsets, in order.
+        orders: to be carried out before it.
     """
 
     delta: Delta
     leaves: tuple[Leaves, ...]
+    orders: tuple[Order, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -115,4 +120,5 @@ def moves(prefix: list[Slice], most_rows: int) -> Iterator[Move]:
 
 def _move(taken: list[Slice]) -> Move:
     rows = tuple(row for piece in taken for row in piece.rows)
-    return Move(Delta(taken[-1].next, rows), tuple(piece.leaves for piece in taken))
+    orders = tuple(order for piece in taken for order in piece.orders)
+    return Move(Delta(taken[-1].next, rows), tuple(piece.leaves for piece in taken), orders)

@@ -158,7 +158,7 @@ class Pipeline:
                 most_bytes=options.batch_bytes,
             )
             partition.expected = piece.next
-            if batch.records >= options.batch_records or batch.size >= options.batch_bytes:
+            if batch.admin or batch.records >= options.batch_records or batch.size >= options.batch_bytes:
                 self._close_filling()
 
     def _begin_slice(self, batch: Batch, partition: Partition, first: Record | Gap, now: float) -> Slice:
@@ -194,7 +194,7 @@ class Pipeline:
             self._puts.put_again(self._unflushed, now)
             self._unflushed = []
         self._collect_advance(now)
-        if sum(batch.records for batch in self._unflushed) < 2 * self._options.flush_records:
+        if not self._ordered and sum(batch.records for batch in self._unflushed) < 2 * self._options.flush_records:
             if self._filling is not None and self._puts.idle:
                 self._close_filling()
             self._puts.submit(now)
@@ -244,6 +244,8 @@ class Pipeline:
         if not unflushed and not ready:
             return False
         rested = now - self._advanced_at >= _REST * self._flush_s
+        if self._ordered:
+            return self._puts.resting
         if (finish or (quiet and rested)) and self._puts.idle and self._filling is None:
             return True
         late = any(batch.late for batch in unflushed)
@@ -253,6 +255,11 @@ class Pipeline:
             or sum(len(piece.rows) for piece in ready) >= options.advance_rows
             or now - self._oldest_taken(now) >= (options.backlog_flush_s if late else self._flush_s)
         )
+
+    @property
+    def _ordered(self) -> bool:
+        """Whether a removal has to be carried out before anything behind it is put."""
+        return any(piece.orders for partition in self._partitions.values() for piece in partition.slices)
 
     def _finished(self, partition: Partition) -> list[Slice]:
         settled = {id(piece) for batch in self._unflushed for piece in batch.slices.values()}

@@ -43,6 +43,11 @@ class Puts:
         return not self._waiting and not self._flying
 
     @property
+    def resting(self) -> bool:
+        """Nothing is in flight."""
+        return not self._flying
+
+    @property
     def calls(self) -> list[Future[Attempt]]:
         """The calls in flight."""
         return list(self._flying)
@@ -96,7 +101,9 @@ class Puts:
         """Start what may be tried; two batches that share a document id never fly together, nor change places."""
         held: set[str] = set()
         for batch in tuple(self._waiting):
-            if len(self._flying) >= self._options.in_flight:
+            if len(self._flying) >= self._options.in_flight or any(other.admin for other in self._flying.values()):
+                return
+            if batch.admin and self._flying:
                 return
             apart = held.isdisjoint(batch.names) and all(
                 other.names.isdisjoint(batch.names) for other in self._flying.values()

@@ -54,7 +54,7 @@ def as_once_indexed(
         offset = item.position.offset
         if isinstance(item, Gap) or offset in absent or offset not in offsets:
             continue
-        decoded = decode_one(item, origin)
+        decoded = decode_one(item, origin, indexed=True)
         if isinstance(decoded, Entry):
             entries.append(colliding(decoded) if offset in apart else decoded)
         else:

@@ -23,6 +23,7 @@ from trailseal.event_consumer.troubles import Troubles
 from trailseal.model.outcomes import Head
 from trailseal.ports.cache import QueryCache
 from trailseal.ports.clock import Clock
+from trailseal.ports.erasure import Erasable
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import Assigned, Delivery, EventLog, Lost, Records, Revoked, Subscription
@@ -63,6 +64,7 @@ class Consumer:
         *,
         notary: Notary | None = None,
         dead_letter_log: EventLog | None = None,
+        erasable: Erasable | None = None,
         state: PipelineState | None = None,
         options: ConsumerOptions | None = None,
     ) -> None:
@@ -74,7 +76,7 @@ class Consumer:
         self._notary = notary
         seals = None if notary is None else notary.seals
         mirror = None if dead_letter_log is None else DeadLetterMirror(dead_letter_log)
-        self._sinks = Sinks(index, ledger, Freshness(cache), seals, mirror)
+        self._sinks = Sinks(index, ledger, Freshness(cache), seals, mirror, erasable)
         self._troubles = Troubles(self.state)
         self._storm = Storm()
         self._stopping = threading.Event()

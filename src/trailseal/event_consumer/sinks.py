@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from trailseal.event_consumer.mirror import DeadLetterMirror
 from trailseal.event_consumer.seal import Seals
 from trailseal.event_consumer.tokens import Freshness
+from trailseal.event_consumer.tombstones import Tombstones
+from trailseal.ports.erasure import Erasable
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 
@@ -38,6 +40,8 @@ class Sinks:
         freshness: the cache's tokens.
         seals: the trees; None where nothing is sealed.
         mirror: takes copies of dead letters, or None.
+        erasable: the engines again, where they can erase; else None.
+        tombstones: what was erased and stays out.
         losses: see `Losses`.
     """
 
@@ -46,4 +50,6 @@ class Sinks:
     freshness: Freshness
     seals: Seals | None = None
     mirror: DeadLetterMirror | None = None
+    erasable: Erasable | None = None
+    tombstones: Tombstones = field(default_factory=Tombstones)
     losses: Losses = field(default_factory=Losses)

@@ -28,6 +28,10 @@ class Freshness:
             self._owed = not done
             return done
 
+    def forget_everything(self) -> bool:
+        """Make every cached answer old and drop their bytes; whether both worked."""
+        return self.renew_everything() and self._cache.clear()
+
     def renew_everything(self) -> bool:
         """Make every cached answer old; owed until it works."""
         with self._lock:

@@ -16,10 +16,12 @@ from trailseal.model.record import HEADER_ADMIN, HEADER_FORMAT, HEADER_ID, HEADE
 
 __all__ = [
     "FORMATS",
+    "RESERVED_HEADER",
     "DecodeContext",
     "Decoded",
     "Format",
     "InvalidEvent",
+    "decode_admin",
     "decode_record",
     "decode_with",
     "detect",
@@ -34,6 +36,9 @@ FORMATS: Final[dict[str, Format]] = {
     )
 }
 """Every wire format by its name."""
+
+RESERVED_HEADER: Final = "reserved-header"
+"""The problem of a record that bears the header of admin records."""
 
 _MS_IN_US: Final = 1000
 _OURS: Final = (HEADER_ID, HEADER_TENANT, HEADER_FORMAT)
@@ -61,7 +66,8 @@ def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_wor
     """
     if record.value is None:
         raise refuse("null-value", "the record has no value: only records with an event in them are taken")
-    names = _names(record)
+    ours = not with_words and record.header(HEADER_ADMIN) is not None
+    names = _names(record, ours=ours)
     context = DecodeContext(
         received_us=record.timestamp_ms * _MS_IN_US,
         derived_id=missing_id,
@@ -69,6 +75,7 @@ def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_wor
         id=names.get(HEADER_ID),
         with_words=with_words,
         judged=not with_words,
+        ours=ours,
     )
     name = names.get(HEADER_FORMAT)
     if name is None:
@@ -78,6 +85,21 @@ def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_wor
         known = ", ".join(FORMATS)
         raise refuse("unknown-format", f"the header {HEADER_FORMAT} names none of {known}", HEADER_FORMAT)
     return form.decode(record.value, context)
+
+
+def decode_admin(record: Record) -> Decoded:
+    """Decode an admin record whose header was found genuine; nothing else may bear Trailseal's own names.
+
+    Raises:
+        InvalidEvent: it is no native event with an id, of our tenant, with one of our actions.
+    """
+    if record.value is None:
+        raise refuse("null-value", "the record has no value: only records with an event in them are taken")
+    names = _names(record, ours=True)
+    context = DecodeContext(
+        received_us=record.timestamp_ms * _MS_IN_US, derived_id="", id=names.get(HEADER_ID), ours=True
+    )
+    return native.decode(record.value, context)
 
 
 def _decode_unnamed(record: Record, value: bytes, context: DecodeContext) -> Decoded:
@@ -90,11 +112,11 @@ def _decode_unnamed(record: Record, value: bytes, context: DecodeContext) -> Dec
     return native.decode(value, context)
 
 
-def _names(record: Record) -> dict[str, str]:
+def _names(record: Record, *, ours: bool = False) -> dict[str, str]:
     """Our headers as text."""
     names: dict[str, str] = {}
     for name, value in record.headers:
-        if name == HEADER_ADMIN:
+        if name == HEADER_ADMIN and not ours:
             raise refuse("reserved-header", f"the header {HEADER_ADMIN} is Trailseal's own", HEADER_ADMIN)
         if name == HEADER_UNREADABLE:
             raise refuse("unreadable-headers", "the names of the record's headers are not UTF-8")

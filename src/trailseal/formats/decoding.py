@@ -24,6 +24,7 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
         with_words: False where only the event is asked for.
         judged: True of a record that was judged before, or will be: what the fast decoder lets pass (a key given
             twice, NUL) is not looked for.
+        ours: True of a genuine admin record, which bears Trailseal's own names.
     """
 
     received_us: int
@@ -32,6 +33,7 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
     id: str | None = None
     with_words: bool = True
     judged: bool = False
+    ours: bool = False
 
     def missing_id(self) -> str:
         """The id of an event that brings none."""

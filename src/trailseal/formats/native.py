@@ -55,7 +55,7 @@ def decode(value: bytes, context: DecodeContext) -> Decoded:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEvent(_explain(value, str(error))) from None
     event = _event(wire, context)
-    problem = check_event(event, context.received_us)
+    problem = check_event(event, context.received_us, ours=context.ours)
     if problem is not None:
         raise InvalidEvent(problem)
     if context.judged:

@@ -42,23 +42,30 @@ MAX_FUTURE_US: Final = DAY_US
 """How far ``timestamp`` may lie past the append time."""
 
 
-def check_event(event: Event, received_us: int) -> Problem | None:
+def check_event(event: Event, received_us: int, *, ours: bool = False) -> Problem | None:
     """The first rule a native event breaks, or None.
 
     Args:
         event: decoded, its types already right.
         received_us: the append time (at the door: now), microseconds since 1970 UTC.
+        ours: it is an admin record of ours, which bears the names that nobody else may.
     """
-    return check_core(event, received_us) or _check_texts(event) or _check_free(event)
+    return check_core(event, received_us, ours=ours) or _check_texts(event) or _check_free(event)
 
 
-def check_core(event: Event, received_us: int) -> Problem | None:
+def check_core(event: Event, received_us: int, *, ours: bool = False) -> Problem | None:
     """The rules that events of every format must keep: names, time and what is reserved."""
     return (
-        check_names(event.tenant_id, event.id)
-        or _check_action(event.action)
-        or check_time(event.timestamp_us, received_us)
-    )
+        check_our_names(event) if ours else check_names(event.tenant_id, event.id) or _check_action(event.action)
+    ) or check_time(event.timestamp_us, received_us)
+
+
+def check_our_names(event: Event) -> Problem | None:
+    """An admin record's names: our tenant, our actions."""
+    if event.tenant_id != RESERVED_TENANT or not event.action.startswith(RESERVED_ACTION_PREFIX):
+        detail = "only Trailseal's own actions, in its own tenant, can be those of admin records"
+        return Problem("reserved-tenant", detail, "tenant_id")
+    return _check_name_texts(event.tenant_id, event.id)
 
 
 def check_names(tenant_id: str, event_id: str | None) -> Problem | None:

@@ -20,7 +20,8 @@ class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
         position: of the record, or of the first offset of the run.
         kind: see `OutcomeKind`.
         count: offsets in the run; 1 for a duplicate, a collision and a dead letter.
-        of: the position that holds the event (duplicate) or the id (collision), or None.
+        of: the position that holds the event (duplicate) or the id (collision), or the admin record that had it
+            erased, or None.
         code: for a dead letter the problem's code, else None.
         detail: for people: one sentence without event contents, or None.
         field: for a dead letter the field at fault, or None.

@@ -13,9 +13,12 @@ HEADER_MOVED = "trailseal-moved"
 """Where a moved record stood: the old log's origin, partition, offset and append time (ms), by spaces."""
 HEADER_UNREADABLE = "trailseal-unreadable-headers"
 """Stands for the headers of a record that no client can read; the record becomes a dead letter."""
+HEADER_ERASED = "trailseal-erased"
+"""Stands alone, without a value, for the headers of a record that was erased in place."""
 SALT_BYTES = 32
 
 Headers = tuple[tuple[str, bytes | None], ...]
+ERASED_HEADERS: Headers = ((HEADER_ERASED, None),)
 
 
 class Position(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
@@ -64,6 +67,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether an erasure blanked it: position and append time are all that is left.
+
+        What a log says of itself, and no more: a signed admin record has to have ordered it.
+        """
+        return self.value is None and self.headers == ERASED_HEADERS
 
     def header(self, name: str) -> bytes | None:
         """The value of the first header of that name, or None."""

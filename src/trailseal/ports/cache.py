@@ -45,6 +45,12 @@ class QueryCache(Protocol):
         before it goes on.
         """
 
+    def clear(self) -> bool:
+        """Drop every value, those for bad days too; True only when none is left that was put before.
+
+        For an erasure: a renewal hides old answers, and their bytes would stay.
+        """
+
     def writer_here(self, present: bool) -> None:
         """Say whether the pipeline runs in this process.
 

@@ -81,6 +81,13 @@ class MemoryCache:
                     self._tokens[name] = (secrets.token_urlsafe(_TOKEN_BYTES), now)
         return True
 
+    def clear(self) -> bool:
+        """See `QueryCache.clear`."""
+        with self._lock:
+            self._values.clear()
+            self._bytes = 0
+        return True
+
     def writer_here(self, present: bool) -> None:
         """See `QueryCache.writer_here`; all answers of before are dropped."""
         with self._lock:

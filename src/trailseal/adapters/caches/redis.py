@@ -7,6 +7,7 @@ another run id, so nothing computed before is found again. An evicted token is m
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
@@ -216,6 +217,22 @@ class RedisCache:
     def _fresh(self, names: Sequence[str]) -> list[str | int]:
         """The script's arguments: how long a token lives, and a random value for each name."""
         return [int(self._options.token_ttl_s * 1000), *(secrets.token_hex(8) for _ in names)]
+
+    def clear(self) -> bool:
+        """See `QueryCache.clear`; values are unlinked page by page."""
+        return self._try(self._unlink_values, otherwise=False)
+
+    def _unlink_values(self) -> bool:
+        escaped = re.sub(r"([\[\]*?\\])", r"\\\1", self._value(""))
+        some: list[bytes] = []
+        for key in self._redis.scan_iter(match=f"{escaped}*", count=_NAMES_AT_ONCE):
+            some.append(key)
+            if len(some) >= _NAMES_AT_ONCE:
+                self._redis.unlink(*some)
+                some = []
+        if some:
+            self._redis.unlink(*some)
+        return True
 
     def writer_here(self, present: bool) -> None:
         """Every process sees this cache, so it does not matter where the pipeline runs."""

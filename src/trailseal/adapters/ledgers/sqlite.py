@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -121,6 +121,15 @@ class SqliteLedger:
 
     def advance(self, expected: Head, delta: Delta) -> Head:
         """See `Ledger.advance`; one transaction."""
+        return self._advance(expected, delta, sqlite_rows.write_rows)
+
+    def remove(self, expected: Head, rows: Sequence[OutcomeRow]) -> Head:
+        """See `ErasableLedger.remove`; one transaction."""
+        return self._advance(expected, Delta(expected.next, tuple(rows)), sqlite_rows.replace_rows)
+
+    def _advance(
+        self, expected: Head, delta: Delta, write: Callable[[sqlite3.Connection, Sequence[OutcomeRow]], Totals]
+    ) -> Head:
         _refuse_impossible(expected, delta)
         with self._transaction("move a head") as connection:
             stored = _head(connection, expected.log, expected.partition)
@@ -129,8 +138,7 @@ class SqliteLedger:
                     f"The head {expected.log}/{expected.partition} is not at {expected.next} (version"
                     f" {expected.version}) any more: another process owns the partition."
                 )
-            written = sqlite_rows.write_rows(connection, delta.rows)
-            _move(connection, expected, delta, written)
+            _move(connection, expected, delta, write(connection, delta.rows))
             moved = _head(connection, expected.log, expected.partition)
         return moved or expected
 
@@ -170,6 +178,13 @@ class SqliteLedger:
         """See `Ledger.kept`."""
         with self._file.reading("read a kept record") as connection:
             return sqlite_documents.kept_record(connection, position)
+
+    def discard(self, positions: Sequence[Position]) -> None:
+        """See `ErasableLedger.discard`; the file is written anew."""
+        with self._transaction("discard records") as connection:
+            sqlite_documents.discard_records(connection, positions)
+        with self._writing:
+            self._connection.settle("discard records", rewrite=True)
 
     def document(self, name: str) -> Document | None:
         """See `Ledger.document`."""

@@ -89,6 +89,14 @@ def keep_records(connection: sqlite3.Connection, records: Sequence[Record]) -> N
     )
 
 
+def discard_records(connection: sqlite3.Connection, positions: Sequence[Position]) -> None:
+    """Delete what is kept under these positions, in the caller's transaction."""
+    connection.executemany(
+        "DELETE FROM kept WHERE log = ? AND partition = ? AND offset = ?",
+        ((position.log, position.partition, position.offset) for position in positions),
+    )
+
+
 def kept_record(connection: sqlite3.Connection, position: Position) -> Record | None:
     """The record kept under that position, or None."""
     row = connection.execute(

@@ -19,6 +19,8 @@ KINDS: tuple[OutcomeKind, ...] = ("duplicate", "id_collision", "dead_letter", "g
 
 _NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _PAGE = 1_000
+_REPLACED: tuple[OutcomeKind, ...] = ("duplicate", "id_collision", "dead_letter")
+"""What a removal takes the place of; a row of each is of one position."""
 
 # Clustered by kind, so that ten dead letters among ten million duplicates are found at once; all kinds together
 # are a merge. `span` is the bit length of `count`: a run that reaches into a range starts at most 2^span before it.
@@ -83,6 +85,23 @@ def write_rows(connection: sqlite3.Connection, rows: Sequence[OutcomeRow]) -> To
         return Totals()
     sums = dict.fromkeys(KINDS, 0)
     for row in rows:
+        if connection.execute(_WRITE, _values(row)).rowcount:
+            sums[row.kind] += row.count
+    return _totals(sums)
+
+
+def replace_rows(connection: sqlite3.Connection, rows: Sequence[OutcomeRow]) -> Totals:
+    """Write rows of removals in the place of what else is said of their positions; the difference of the sums."""
+    sums = dict.fromkeys(KINDS, 0)
+    for row in rows:
+        at = row.position
+        for kind in _REPLACED:
+            gone = connection.execute(
+                "DELETE FROM outcomes WHERE log = ? AND partition = ? AND kind = ? AND offset >= ? AND offset < ?"
+                " RETURNING count",
+                (at.log, at.partition, _NUMBERS[kind], at.offset, at.offset + row.count),
+            ).fetchall()
+            sums[kind] -= sum(count for (count,) in gone)
         if connection.execute(_WRITE, _values(row)).rowcount:
             sums[row.kind] += row.count
     return _totals(sums)

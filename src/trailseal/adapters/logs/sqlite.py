@@ -14,11 +14,11 @@ from trailseal.adapters.locks import CONSUMER_LOCK, FileLock
 from trailseal.adapters.logs.sqlite_subscription import PARTITION, Arrivals, SqliteSubscription
 from trailseal.adapters.logs.sqlite_writer import Batch, GroupCommit
 from trailseal.adapters.sqlite_files import SqliteFile
-from trailseal.adapters.sqlite_headers import decode_headers, encode_headers
+from trailseal.adapters.sqlite_headers import decode_headers, encode_headers, erased_headers
 from trailseal.adapters.sqlite_schema import Schema
 from trailseal.adapters.sqlite_writing import WriteConnection
 from trailseal.errors import UsageError
-from trailseal.model.record import Gap, NewRecord, Position, Record
+from trailseal.model.record import ERASED_HEADERS, Gap, NewRecord, Position, Record
 from trailseal.ports.clock import Clock
 from trailseal.ports.log import Bounds
 
@@ -26,6 +26,7 @@ _MAX_OFFSET = 2**63 - 1
 _COLUMNS = "offset, timestamp_ms, CAST(key AS BLOB), CAST(value AS BLOB), CAST(headers AS BLOB)"
 """Bytes whatever is stored: whoever edits the file may put a text there, and a verifier must read on."""
 _ORIGIN_BYTES = 16
+_ERASED_AT_ONCE = 10_000
 
 _SCHEMA = Schema(
     what="log",
@@ -147,6 +148,21 @@ class SqliteLog:
         found = {row[0]: _record(row, log) for row in rows}
         return [found.get(p.offset) if p.log == log and p.partition == PARTITION else None for p in positions]
 
+    def erase(self, positions: Sequence[Position]) -> None:
+        """See `ErasableLog.erase`.
+
+        Each field is overwritten at its own length, so that SQLite writes over the very bytes and moves none; the
+        write-ahead log is emptied afterwards.
+        """
+        self._file.refuse_writes()
+        log = self._log()
+        offsets = sorted({p.offset for p in positions if p.log == log and p.partition == PARTITION})
+        for start in range(0, len(offsets), _ERASED_AT_ONCE):
+            with self._writing, self._connection.transaction("erase records") as connection:
+                _blank(connection, offsets[start : start + _ERASED_AT_ONCE])
+        with self._writing:
+            self._connection.settle("erase records")
+
     def subscribe(self, group: str) -> SqliteSubscription:
         """See `EventLog.subscribe`; assigned while it holds ``consumer.lock``, whatever the group."""
         self._file.refuse_writes()
@@ -250,7 +266,30 @@ def _contiguous(rows: sqlite3.Cursor, log: int, start: int, max_records: int, ma
 
 def _record(row: tuple[int, int, bytes | None, bytes | None, bytes | None], log: int) -> Record:
     offset, timestamp_ms, key, value, headers = row
-    return Record(Position(log, PARTITION, offset), timestamp_ms, key, value, decode_headers(headers))
+    read = decode_headers(headers)
+    if read == ERASED_HEADERS:
+        key = value = None
+    return Record(Position(log, PARTITION, offset), timestamp_ms, key, value, read)
+
+
+def _blank(connection: sqlite3.Connection, offsets: Sequence[int]) -> None:
+    lengths = connection.execute(
+        "SELECT offset, length(CAST(key AS BLOB)), length(CAST(value AS BLOB)), length(CAST(headers AS BLOB))"
+        " FROM records WHERE offset IN (SELECT value FROM json_each(?))",
+        (json.dumps(offsets),),
+    ).fetchall()
+    connection.executemany(
+        "UPDATE records SET key = ?, value = ?, headers = ? WHERE offset = ?",
+        (
+            (
+                None if key is None else bytes(key),
+                None if value is None else bytes(value),
+                erased_headers(headers or 1),
+                offset,
+            )
+            for offset, key, value, headers in lengths
+        ),
+    )
 
 
 def _refuse_other(partition: int) -> None:

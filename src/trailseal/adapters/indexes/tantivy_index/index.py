@@ -11,13 +11,17 @@ from trailseal.adapters.indexes.tantivy_index.folder import IndexFolder, transla
 from trailseal.adapters.indexes.tantivy_index.paging import View
 from trailseal.adapters.indexes.tantivy_index.reading import Reader
 from trailseal.adapters.indexes.tantivy_index.writing import Writer
-from trailseal.errors import Rebuilding, Unavailable, UsageError
+from trailseal.errors import PipelineFault, Rebuilding, Unavailable, UsageError
 from trailseal.model.projection import Entry, Hit, SortKey
 from trailseal.model.query import Count, Query
-from trailseal.ports.index import Verdict
+from trailseal.model.record import Position
+from trailseal.ports.erasure import EntriesOf
+from trailseal.ports.index import Stored, Verdict
 from trailseal.ports.log import RecordSource
 
 _RETRY_AFTER_S: Final = 2.0
+_LOOKS: Final = 3
+"""An erasure removes documents before it blanks records: who looked before the one looks again after the other."""
 
 
 class TantivyIndex:
@@ -99,6 +103,22 @@ class TantivyIndex:
                 self._lose()
                 raise
 
+    def erase(self, positions: Sequence[Position], entries_of: EntriesOf) -> None:
+        """See `ErasableIndex.erase`; segments that hold such a document are written anew, in one commit."""
+        self.flush()
+        with self._writing:
+            self._writable()
+            self._drop_writer()  # waits for merges, which would carry the bytes on
+            writer = self._open_writer()
+            try:
+                again = writer.remove(positions)
+                for entries in entries_of(again) if again else ():
+                    _refuse_loss(entries, writer.put(entries))
+                writer.flush()
+            except BaseException:
+                self._drop_writer()
+                raise
+
     def refresh(self) -> None:
         """See `EventIndex.refresh`."""
         self._usable()
@@ -106,14 +126,17 @@ class TantivyIndex:
 
     def search(self, query: Query, after: SortKey | None, limit: int) -> list[Hit]:
         """See `EventIndex.search`."""
-        view = self._view()
-        with translated("be searched"):
-            keys = view.page(query, after, limit)
-        records = self._records.fetch([key.position for key in keys])
-        hits = [Hit(key, record) for key, record in zip(keys, records, strict=True) if record is not None]
-        if len(hits) != len(keys):
-            raise Unavailable("The index names records that the log does not hold; run `trailseal reconcile`.")
-        return hits
+        for _ in range(_LOOKS):
+            view = self._view()
+            with translated("be searched"):
+                keys = view.page(query, after, limit)
+            records = self._records.fetch([key.position for key in keys])
+            hits = [Hit(key, record) for key, record in zip(keys, records, strict=True) if record is not None]
+            if len(hits) != len(keys):
+                raise Unavailable("The index names records that the log does not hold; run `trailseal reconcile`.")
+            if not any(hit.record.is_erased for hit in hits):
+                return hits
+        raise Unavailable("The index names records that were erased; run `trailseal reconcile`.")
 
     def count(self, query: Query, ceiling: int | None = None) -> Count:
         """See `EventIndex.count`."""
@@ -174,3 +197,12 @@ class TantivyIndex:
     def _lose(self) -> None:
         self._lost = True
         self._drop_writer()
+
+
+def _refuse_loss(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> None:
+    for entry, verdict in zip(entries, verdicts, strict=True):
+        if not isinstance(verdict, Stored):
+            raise PipelineFault(
+                f"The document of position {entry.projection.position} cannot be written anew for an erasure"
+                f" ({type(verdict).__name__.lower()}): delete the index folder, and start again."
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -10,9 +10,16 @@ import tantivy
 from tantivy import Query
 
 from trailseal.adapters.indexes.tantivy_index.folder import IndexFolder, translated
-from trailseal.adapters.indexes.tantivy_index.schema import document, identity_number, read_identity
+from trailseal.adapters.indexes.tantivy_index.schema import (
+    Identity,
+    block_term,
+    document,
+    identity_number,
+    read_identity,
+)
 from trailseal.errors import Unavailable
 from trailseal.model.projection import Entry
+from trailseal.model.record import Position
 from trailseal.ports.index import Present, Refused, Stored, Verdict
 
 _HEAP_BYTES: Final = 128_000_000
@@ -34,6 +41,7 @@ class Writer:
     def __init__(self, folder: IndexFolder, index: tantivy.Index) -> None:
         self._folder, self._index, self._schema = folder, index, index.schema
         self._unflushed: dict[tuple[str, str], Present] = {}
+        self._removed: set[int] = set()
         with translated("be opened for writing"):
             self._writer = index.writer(_HEAP_BYTES, _THREADS)
             index.reload()
@@ -44,16 +52,71 @@ class Writer:
         with translated("take entries in"):
             return [self._put(entry) for entry in entries]
 
+    def remove(self, wanted: Sequence[Position]) -> list[Position]:
+        """See `EventIndex.erase`: every segment that holds one of these documents is emptied.
+
+        tantivy marks a deleted document and keeps its bytes until the segment is merged, which nobody can ask it
+        for; a segment without a live document it drops.
+        """
+        with translated("be emptied of documents"):
+            gone = set(wanted)
+            segments = {address.segment_ord for address, held in self._in_blocks(wanted) if held.position in gone}
+            again: list[Position] = []
+            if not segments:
+                return again
+            everything = self._searcher.search(Query.all_query(), self._searcher.num_docs, count=False).hits
+            for _, address in everything:
+                if address.segment_ord not in segments:
+                    continue
+                held = self._identity(address)
+                number = identity_number(held.month, held.document_id)
+                if number not in self._removed:
+                    self._writer.delete_documents_by_query(self._of_number(number))
+                    self._removed.add(number)
+                if held.position not in gone:
+                    again.append(held.position)
+            again += self._others(segments, gone)
+            return again
+
+    def _others(self, segments: set[int], gone: set[Position]) -> list[Position]:
+        """Documents of other segments whose identity number one of those has too: deleted with it."""
+        found: list[Position] = []
+        for number in self._removed:
+            if self._searcher.doc_freq("identity", number) > 1:
+                for _, address in self._searcher.search(self._of_number(number), _SAME_NUMBER, count=False).hits:
+                    position = self._identity(address).position
+                    if address.segment_ord not in segments and position not in gone:
+                        found.append(position)
+        return found
+
+    def _in_blocks(self, wanted: Sequence[Position]) -> Iterator[tuple[tantivy.DocAddress, Identity]]:
+        """Every document of the blocks that hold these positions."""
+        for term in sorted({block_term(at.log, at.partition, at.offset) for at in wanted}):
+            most = self._searcher.doc_freq("block", term)
+            if most:
+                query = Query.term_query(self._schema, "block", term, index_option="basic")
+                for _, address in self._searcher.search(query, most, count=False).hits:
+                    yield address, self._identity(address)
+
+    def _of_number(self, number: int) -> Query:
+        return Query.term_query(self._schema, "identity", number, index_option="basic")
+
+    def _identity(self, address: tantivy.DocAddress) -> Identity:
+        return read_identity(self._searcher.doc(address)["stored"][0])
+
     def flush(self) -> None:
         """See `EventIndex.flush`."""
-        if not self._unflushed:
+        if not self._unflushed and not self._removed:
             return
         with translated("be flushed"):
             self._writer.commit()
             self._folder.sync()
             self._index.reload()
             self._searcher = self._index.searcher()
+            if self._removed:
+                self._writer.garbage_collect_files()
         self._unflushed.clear()
+        self._removed.clear()
 
     def close(self) -> None:
         """Forget what was not flushed, wait for merges (they write to the folder) and let the lock go."""
@@ -68,7 +131,7 @@ class Writer:
             return taken
         try:
             number = identity_number(*name)
-            if self._searcher.doc_freq("identity", number):
+            if number not in self._removed and self._searcher.doc_freq("identity", number):
                 taken = self._holder(number, name)
                 if taken is not None:
                     return taken
@@ -92,9 +155,8 @@ class Writer:
         return True
 
     def _holder(self, number: int, name: tuple[str, str]) -> Present | None:
-        query = Query.term_query(self._schema, "identity", number, index_option="basic")
-        for _, address in self._searcher.search(query, _SAME_NUMBER, count=False).hits:
-            held = read_identity(self._searcher.doc(address)["stored"][0])
+        for _, address in self._searcher.search(self._of_number(number), _SAME_NUMBER, count=False).hits:
+            held = self._identity(address)
             if (held.month, held.document_id) == name:
                 return Present(held.position, held.content_hash)
         return None

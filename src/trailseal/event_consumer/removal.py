@@ -1,0 +1,159 @@
+"""Lawful removal: judging admin records, and carrying out what a genuine one orders.
+
+An order is carried out when the pipeline takes its record in, before the head passes it, by whoever runs the
+pipeline then. The steps, each durable before the next begins, each harmless to repeat:
+
+1. the rows: ``erased`` takes the place of what was said of each position, with the tombstone of its event;
+2. the index: the documents go, and the files they stood in are written anew;
+3. the ledger: records kept of dead letters go;
+4. the log: key, value and headers are blanked in place;
+5. the cache: every answer goes;
+6. then only the head passes the record.
+
+A crash in between leaves an index that the books contradict, or a head before the order: the next owner rebuilds or
+repeats, and ends in the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from trailseal.errors import InvalidEvent, PipelineFault, Problem, Unavailable
+from trailseal.event_consumer import outcomes
+from trailseal.event_consumer.decode import decode_one
+from trailseal.event_consumer.rebuild import as_once_indexed
+from trailseal.event_consumer.sinks import Sinks
+from trailseal.event_consumer.tombstones import tombstone_key, tombstone_of
+from trailseal.formats import RESERVED_HEADER, decode_admin
+from trailseal.merkle.admin import AdminKind
+from trailseal.merkle.errors import MerkleError
+from trailseal.model.outcomes import Head, OutcomeRow
+from trailseal.model.projection import Entry, entry
+from trailseal.model.record import Position, Record
+from trailseal.ports.erasure import Erasable, ErasableLog
+from trailseal.sealing.admin_records import ACTIONS, Order, known_keys, statement_of
+from trailseal.telemetry import logger
+
+_AT_ONCE = 5_000
+
+
+def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order] | OutcomeRow:
+    """Whether a record with the header of admin records is genuine; else it is a dead letter without any effect.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    if sinks.seals is None:
+        return _no_order(record, "nothing is sealed here, so nothing can be signed")
+    log = sinks.seals.log(record.position.partition)
+    try:
+        statement = statement_of(record, log, known_keys(sinks.ledger, log))
+        decoded = decode_admin(record)
+    except MerkleError as error:
+        return _no_order(record, str(error))
+    except InvalidEvent as error:
+        return outcomes.unreadable(record, error.problem)
+    if decoded.event.action != ACTIONS[statement.kind]:
+        return _no_order(record, "its action is not what it orders")
+    made = entry(record, decoded.event, decoded.format, decoded.words)
+    return made, Order(record.position, statement)
+
+
+def _no_order(record: Record, why: str) -> OutcomeRow:
+    problem = Problem(RESERVED_HEADER, f"an admin record that is not genuine: {why}", "trailseal-admin")
+    return outcomes.unreadable(record, problem)
+
+
+def carry_out(sinks: Sinks, head: Head, order: Order, moved: Callable[[Head], None]) -> None:
+    """Do what the order says, before the head passes its record.
+
+    Args:
+        sinks: the engines.
+        head: as the ledger has it; everything below it is flushed.
+        order: genuine.
+        moved: told the head whenever rows were written; its offset stays the same.
+
+    Raises:
+        Unavailable: a step could not be done; call again with the head told last.
+        Fenced: another process owns the partition.
+        PipelineFault: this version cannot carry it out here.
+    """
+    erasable, statement = sinks.erasable, order.statement
+    if erasable is None or statement.kind is not AdminKind.ERASE:
+        raise PipelineFault(
+            f"The admin record {order.position} orders {statement.kind.value}, which this version cannot carry out"
+            " on these engines. Nothing was removed; run a version that can."
+        )
+    if statement.runs[-1].last >= head.next:
+        raise PipelineFault(
+            f"The admin record {order.position} names offsets that the ledger has not taken in: ledger and log do"
+            " not belong together. Restore both from one backup."
+        )
+    positions = _positions(head, order)
+    _write_rows(sinks, erasable, head, order, moved)
+    sinks.tombstones.load(sinks.ledger)
+    try:
+        erasable.index.erase(positions, lambda again: _entries(sinks, erasable.log, head, again))
+    except Unavailable:
+        sinks.losses.note()
+        raise
+    erasable.ledger.discard(positions)
+    erasable.log.erase(positions)
+    if not sinks.freshness.forget_everything():
+        raise Unavailable("The cache cannot be emptied of what was erased; the head waits.")
+    logger("event_consumer").warning("erased", order=str(order.position), records=len(positions))
+
+
+def _positions(head: Head, order: Order) -> list[Position]:
+    runs = order.statement.runs
+    return [Position(head.log, head.partition, offset) for run in runs for offset in range(run.first, run.last + 1)]
+
+
+def _write_rows(
+    sinks: Sinks,
+    erasable: Erasable,
+    head: Head,
+    order: Order,
+    moved: Callable[[Head], None],
+) -> None:
+    key = tombstone_key(sinks.ledger)
+    positions = _positions(head, order)
+    first, last = positions[0].offset, positions[-1].offset
+    there = {
+        row.position.offset
+        for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, ("erased",))
+        if row.of == order.position
+    }
+    missing = [position for position in positions if position.offset not in there]
+    for start in range(0, len(missing), _AT_ONCE):
+        some = missing[start : start + _AT_ONCE]
+        rows = tuple(
+            outcomes.erased_by(position, order.position, _tombstone(record, key, erasable.log.origin))
+            for position, record in zip(some, erasable.log.fetch(some), strict=True)
+        )
+        head = erasable.ledger.remove(head, rows)
+        moved(head)
+
+
+def _tombstone(record: Record | None, key: bytes, origin: str) -> bytes | None:
+    """Of an event; a dead letter has none, and what is erased already keeps the row it has."""
+    if record is None or record.is_erased:
+        return None
+    made = decode_one(record, origin)
+    return tombstone_of(made, key) if isinstance(made, Entry) else None
+
+
+def _entries(sinks: Sinks, log: ErasableLog, head: Head, positions: Sequence[Position]) -> Iterator[list[Entry]]:
+    """The entries of documents that have to be written anew, as they were once indexed."""
+    ordered = sorted(positions)
+    for start in range(0, len(ordered), _AT_ONCE):
+        some = ordered[start : start + _AT_ONCE]
+        items = [record for record in log.fetch(some) if record is not None]
+        offsets = range(some[0].offset, some[-1].offset + 1)
+        entries, late = as_once_indexed(sinks.ledger, log.origin, head, items, offsets)
+        if late or len(entries) != len(some):
+            raise PipelineFault(
+                f"Documents of {head.log}/{head.partition} in [{offsets.start}, {offsets.stop}) cannot be made"
+                " anew: run `trailseal reconcile`, then rebuild the index."
+            )
+        yield entries

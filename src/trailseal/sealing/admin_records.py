@@ -1,0 +1,155 @@
+"""Admin records: the records in which a log says, signed, that it removes others of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+
+from trailseal.merkle.admin import (
+    MAX_RUNS,
+    AdminKind,
+    AdminStatement,
+    OffsetRun,
+    open_admin,
+    runs_of,
+    sign_admin,
+)
+from trailseal.merkle.errors import UntrustedNote
+from trailseal.merkle.notes import VerifierKey
+from trailseal.model.event import RESERVED_TENANT
+from trailseal.model.identity import uuid7
+from trailseal.model.outcomes import Head
+from trailseal.model.record import (
+    HEADER_ADMIN,
+    HEADER_FORMAT,
+    HEADER_SALT,
+    HEADER_TENANT,
+    SALT_BYTES,
+    NewRecord,
+    Position,
+    Record,
+)
+from trailseal.model.timestamps import format_rfc3339
+from trailseal.ports.ledger import Ledger
+from trailseal.sealing.checkpoints import published_keys
+from trailseal.sealing.keys import KeyRing
+from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.state import SealState
+
+ACTIONS = {AdminKind.ERASE: "trailseal.erased", AdminKind.EXPIRE: "trailseal.expired"}
+"""The action of an admin record, by what it does."""
+
+
+class Mandate(msgspec.Struct, frozen=True):
+    """Who wants records removed, and why. It stays in the log for ever: no personal data of the subject.
+
+    Attributes:
+        requested_by: who asked for it; the event's actor.
+        reason: why, for example a ticket.
+        approved_by: who else agreed, or None.
+        details: further metadata: what was counted.
+    """
+
+    requested_by: str
+    reason: str
+    approved_by: str | None = None
+    details: dict[str, int | str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A genuine admin record.
+
+    Attributes:
+        position: its own.
+        statement: what it orders.
+    """
+
+    position: Position
+    statement: AdminStatement
+
+
+def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey]) -> AdminStatement:
+    """What a genuine admin record orders.
+
+    Args:
+        record: with the header ``trailseal-admin``.
+        log: in which it stands.
+        keys: that log's, known before.
+
+    Raises:
+        MerkleError: it is not genuine; see `merkle.admin.open_admin`.
+    """
+    headers = [value for name, value in record.headers if name == HEADER_ADMIN]
+    if len(headers) != 1 or headers[0] is None:
+        raise UntrustedNote("an admin record has its header once")
+    return open_admin(
+        headers[0],
+        record.value,
+        origin=log.origin,
+        base=log.genesis.base,
+        offset=record.position.offset,
+        keys=keys,
+    )
+
+
+def known_keys(ledger: Ledger, log: SealedLog) -> list[VerifierKey]:
+    """The keys that vouch for a log's admin records: those of its genesis and those it published since."""
+    return published_keys(ledger, log)
+
+
+@dataclass(frozen=True, slots=True)
+class Clerk:
+    """Writes the admin records of one partition.
+
+    Attributes:
+        log: whose offsets are named.
+        head: of its partition; the offsets are below it.
+        ring: the keys that sign.
+        mandate: who wants it, and why.
+        now_us: the time, microseconds since 1970 UTC.
+    """
+
+    log: SealedLog
+    head: Head
+    ring: KeyRing
+    mandate: Mandate
+    now_us: int
+
+    def records(self, kind: AdminKind, offsets: Sequence[int]) -> Iterator[NewRecord]:
+        """The records to append so that these offsets, in any order, are removed: one per ten thousand runs."""
+        runs = runs_of(offsets)
+        for start in range(0, len(runs), MAX_RUNS):
+            yield self._record(kind, runs[start : start + MAX_RUNS])
+
+    def _record(self, kind: AdminKind, runs: tuple[OffsetRun, ...]) -> NewRecord:
+        log, mandate = self.log, self.mandate
+        metadata: dict[str, int | str] = {"reason": mandate.reason, "records": sum(run.count for run in runs)}
+        if mandate.approved_by is not None:
+            metadata["approved_by"] = mandate.approved_by
+        value = msgspec.json.encode(
+            {
+                "schema_version": 1,
+                "id": uuid7(self.now_us // 1_000),
+                "timestamp": format_rfc3339(self.now_us),
+                "tenant_id": RESERVED_TENANT,
+                "actor": {"id": mandate.requested_by},
+                "action": ACTIONS[kind],
+                "resource": {"type": "log", "id": f"{log.log}.{log.partition}"},
+                "metadata": metadata | mandate.details,
+            }
+        )
+        size = SealState.of(self.head.seal).edge.size
+        statement = AdminStatement(log.origin, kind, size, runs, sha256(value).digest())
+        note = sign_admin(statement, self.ring.signers(log.origin), self.now_us // 1_000_000)
+        headers = (
+            (HEADER_TENANT, RESERVED_TENANT.encode()),
+            (HEADER_FORMAT, b"native"),
+            (HEADER_ADMIN, note),
+            (HEADER_SALT, os.urandom(SALT_BYTES)),
+        )
+        return NewRecord(value, RESERVED_TENANT.encode(), headers)

@@ -1,0 +1,169 @@
+"""Lawful removal in the embedded system: what is erased is gone, the rest is as it was, nothing comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flow.embedded import REFRESH_S, assert_balanced, offsets, opened
+from flow.running import caught_up, record, running, until
+from trailseal.bootstrap import Engines
+from trailseal.cli.pipeline import make_consumer
+from trailseal.merkle.admin import AdminKind
+from trailseal.model.outcomes import Head
+from trailseal.model.query import Query
+from trailseal.model.record import HEADER_ADMIN, NewRecord, Position
+from trailseal.sealing.admin_records import Clerk, Mandate
+from trailseal.sealing.keys import KeyFile
+from trailseal.sealing.origin import SealedLog
+from trailseal.settings import Settings
+
+CANARY = "4711canary"
+NOW = "2026-01-02T03:04:05Z"
+MANDATE = Mandate(requested_by="officer", reason="ticket 12", approved_by="counsel")
+
+
+@contextmanager
+def piped(data: Path) -> Iterator[Engines]:
+    """The system with its pipeline, as `up` runs it; caught up when the block is left."""
+    with opened(data) as engines, running(make_consumer(Settings(data=data, refresh_interval=REFRESH_S), engines)):
+        yield engines
+        until(lambda: caught_up(engines.log, engines.ledger))
+
+
+def clerk(engines: Engines, data: Path, keys: KeyFile | None = None) -> Clerk:
+    number = engines.ledger.log_number(engines.log.origin)
+    assert number is not None
+    head = engines.ledger.head(number, 0)
+    log = SealedLog.stored(engines.ledger, number, 0)
+    assert head is not None
+    assert log is not None
+    ring = (keys or KeyFile(data / "seal.key")).ring()
+    return Clerk(log, head, ring, MANDATE, engines.clock.now_us())
+
+
+def order(engines: Engines, data: Path, *erased: int, keys: KeyFile | None = None) -> NewRecord:
+    (made,) = clerk(engines, data, keys).records(AdminKind.ERASE, erased)
+    return made
+
+
+def head_of(engines: Engines) -> Head:
+    head = engines.ledger.head(engines.ledger.log_number(engines.log.origin) or 0, 0)
+    assert head is not None
+    return head
+
+
+def kinds(engines: Engines) -> dict[int, str]:
+    return {row.position.offset: row.kind for row in engines.ledger.outcomes(head_of(engines).log, 0)}
+
+
+def bytes_of(data: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file())
+
+
+def canary(name: str, **changes: object) -> NewRecord:
+    """A record that says the canary wherever it can."""
+    made = record(f"{CANARY}{name}", actor={"id": f"{CANARY}@x"}, metadata={"note": CANARY}, **changes)
+    return NewRecord(made.value, CANARY.encode(), (*made.headers, ("x", CANARY.encode())))
+
+
+def fill(engines: Engines) -> None:
+    """Offsets 2 event, 4 duplicate, 6 collision, 8 dead letter: all of the canary's; the others are not."""
+    others = [record(f"e{number}") for number in range(40)]
+    mine = {
+        2: canary("a"),
+        4: canary("a"),
+        6: canary("a", action="other.thing"),
+        8: NewRecord(b"broken " + CANARY.encode()),
+    }
+    engines.log.append([mine.get(number, others[number]) for number in range(40)])
+    until(lambda: caught_up(engines.log, engines.ledger))
+
+
+def test_nothing_of_an_erased_subject_is_left_and_the_books_balance(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        assert kinds(engines) == {4: "duplicate", 6: "id_collision", 8: "dead_letter"}
+        assert CANARY.encode() in bytes_of(data)
+        before = head_of(engines)
+        engines.log.append([order(engines, data, 2, 4, 6, 8)])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert kinds(engines) == dict.fromkeys((2, 4, 6, 8), "erased")
+        assert offsets(engines) == [number for number in range(41) if number not in {2, 4, 6, 8}]
+        assert_balanced(engines)
+        assert head_of(engines).seal != before.seal
+        hits = engines.index.search(Query(tenants=("_trailseal",)), None, 10)
+        assert [hit.key.position.offset for hit in hits] == [40]
+        (blank, kept) = engines.log.read(0, 2, 2, 1 << 20)  # type: ignore[misc] # records
+        assert [blank.is_erased, kept.is_erased] == [True, False]  # type: ignore[union-attr] # records
+        assert engines.ledger.kept(Position(before.log, 0, 8)) is None
+        assert CANARY.encode() not in bytes_of(data)
+    assert CANARY.encode() not in bytes_of(data)
+
+
+def test_a_retry_and_a_rebuild_do_not_bring_it_back(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        retries = [canary("a"), canary("a", action="new.thing"), record("z")]
+        engines.log.append([order(engines, data, 2, 4, 6, 8), *retries])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        expected = dict.fromkeys((2, 4, 6, 8, 41, 42), "erased")
+        assert kinds(engines) == expected
+    for path in (data / "index").iterdir():
+        path.unlink()
+    with piped(data) as engines:
+        until(engines.index.is_complete)
+        engines.log.append([canary("a")])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert kinds(engines) == expected | {44: "erased"}
+        assert offsets(engines) == [number for number in range(44) if number not in expected]
+        assert_balanced(engines)
+        engines.log.append([order(engines, data, 41, 42, 44)])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert_balanced(engines)
+        assert CANARY.encode() not in bytes_of(data)
+
+
+def test_what_only_pretends_to_be_an_order_is_a_dead_letter(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    stranger = KeyFile(tmp_path / "stranger.key")
+    stranger.make(NOW)
+    with piped(data) as engines:
+        fill(engines)
+        genuine = order(engines, data, 2)
+        foreign = order(engines, data, 2, keys=stranger)
+        body = json.loads(genuine.value or b"")
+        edited = NewRecord(json.dumps(body | {"actor": {"id": "me"}}).encode(), genuine.key, genuine.headers)
+        bare = NewRecord(genuine.value, genuine.key, tuple(h for h in genuine.headers if h[0] != HEADER_ADMIN))
+        twice = NewRecord(genuine.value, genuine.key, (*genuine.headers, genuine.headers[2]))
+        engines.log.append([foreign, edited, bare, twice, record("later")])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert {offset: kind for offset, kind in kinds(engines).items() if offset >= 40} == dict.fromkeys(
+            (40, 41, 42, 43), "dead_letter"
+        )
+        assert 2 in offsets(engines)
+        assert_balanced(engines)
+    with piped(tmp_path / "other") as engines:
+        fill(engines)
+        engines.log.append([genuine])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert kinds(engines)[40] == "dead_letter"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_order_given_again_changes_nothing_more(tmp_path: Path, times: int) -> None:
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        made = order(engines, data, 2, 4)
+        engines.log.append([made] * (times + 1))
+        until(lambda: caught_up(engines.log, engines.ledger))
+        again = {41 + number: "duplicate" for number in range(times)}
+        assert kinds(engines) == {2: "erased", 4: "erased", 6: "id_collision", 8: "dead_letter"} | again
+        assert_balanced(engines)
