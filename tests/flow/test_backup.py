@@ -20,6 +20,8 @@ from flow.sealing import witness
 from flow.test_commands import line, rows, trailseal
 from flow.test_http_up import ask, environment, free_port, up
 from trailseal.cli.pipeline import make_consumer
+from trailseal.model.outcomes import Delta, OutcomeRow
+from trailseal.model.record import Position
 from trailseal.sealing.origin import SealedLog
 from trailseal.settings import Settings
 
@@ -172,6 +174,17 @@ def test_a_ledger_ahead_of_its_log_and_an_edited_record_are_refused_whatever_the
         log.execute("UPDATE records SET value = replace(CAST(value AS TEXT), 'alice', 'mally') WHERE offset = 2")
     described(earlier)
     assert "1/0/2 in the backup is not the one that was sealed" in refused(earlier, status=1)
+
+
+def test_a_record_that_the_books_say_was_erased_is_let_through_and_a_blank_one_is_not(data: Path) -> None:
+    with closing(sqlite3.connect(data / "log.sqlite", isolation_level=None)) as log:
+        log.execute("UPDATE records SET key = NULL, value = NULL, headers = NULL WHERE offset = 2")
+    assert "is not the one that was sealed" in refused(made(data, name="blank"), status=1)
+    with opened(data, "import") as engines:
+        head = engines.ledger.head(1, 0)
+        assert head is not None
+        engines.ledger.advance(head, Delta(head.next, (OutcomeRow(Position(1, 0, 2), "erased"),)))
+    restored(made(data, name="erased"))
 
 
 def described(backup: Path) -> None:
