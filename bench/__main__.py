@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from bench import cluster_ingest, cluster_rsyslog, exporting, ingest_embedded, paging, reading, visibility, writing
+from bench import (
+    cluster_ingest,
+    cluster_reading,
+    cluster_rsyslog,
+    exporting,
+    ingest_embedded,
+    paging,
+    reading,
+    visibility,
+    writing,
+)
 from bench.row import Row
 
 
@@ -30,6 +40,7 @@ ROWS = (
     _Entry("cluster-bulk", "our index adapter against ready-made bulk bodies", cluster_ingest.measure_bulk),
     _Entry("cluster-ingest", "Kafka to index against ready-made bulk bodies", cluster_ingest.measure_ingest),
     _Entry("cluster-rsyslog", "Kafka to index against rsyslog with the same events", cluster_rsyslog.measure),
+    _Entry("cluster-get", "GET /events, not cached, against the same searches", cluster_reading.measure),
     _Entry("visible", "accepted until visible against the refresh interval", visibility.measure),
 )
 

@@ -225,12 +225,12 @@ def consume(running: Servers, count: int) -> Cost:
                 [COMMAND, "consume"], env=os.environ | environment, stderr=subprocess.DEVNULL
             )
             try:
-                _until(lambda: _answers(int(environment["TRAILSEAL_PORT"])), process)
+                until(lambda: _answers(int(environment["TRAILSEAL_PORT"])), process)
                 with timed(running, process.pid, count) as whole:
-                    number = _until(lambda: engines.ledger.log_number(engines.log.origin), process)
-                    first = _until(lambda: _taken_in(engines, number), process)
+                    number = until(lambda: engines.ledger.log_number(engines.log.origin), process)
+                    first = until(lambda: taken_in(engines, number), process)
                     with timed(running, process.pid, count - first) as steady:
-                        _until(lambda: _taken_in(engines, number) >= count, process)
+                        until(lambda: taken_in(engines, number) >= count, process)
             finally:
                 process.terminate()
                 process.wait(30)
@@ -245,7 +245,8 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _taken_in(engines: Engines, number: int | None) -> int:
+def taken_in(engines: Engines, number: int | None) -> int:
+    """How many records the heads of that log have passed."""
     return sum(head.taken_in for head in engines.ledger.heads(number or 1))
 
 
@@ -261,7 +262,8 @@ def fill(append: Callable[[list[NewRecord]], object], count: int) -> None:
         )
 
 
-def _until(ask: Callable[[], T], process: subprocess.Popen[bytes]) -> T:
+def until(ask: Callable[[], T], process: subprocess.Popen[bytes]) -> T:
+    """The first answer that is not empty or false, while the process lives."""
     while not (found := ask()):
         if process.poll() is not None:
             raise RuntimeError(f"the consumer ended with status {process.returncode}")

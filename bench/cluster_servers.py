@@ -93,10 +93,12 @@ def corner(running: Servers, partitions: int = 2) -> Iterator[dict[str, str]]:
             "TRAILSEAL_CACHE": f"{running.redis}?prefix={name}",
             "TRAILSEAL_DATA": folder,
             "TRAILSEAL_SEAL_KEY_FILE": f"{folder}/seal.key",
+            "TRAILSEAL_SECRET_FILE": f"{folder}/secret",
             "TRAILSEAL_CONSUMER_GROUP": name,
             "TRAILSEAL_PORT": str(free_port()),
             "TRAILSEAL_LOG_LEVEL": "error",
         }
+        (Path(folder) / "secret").write_bytes(secrets.token_bytes(32))
         options = options_from_url(environment["TRAILSEAL_INDEX"])
         set_up_index(options, replicas=0)
         set_up_ledger(options, replicas=0)

@@ -50,12 +50,20 @@ class Connection:
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"unexpected answer: {head[:200]!r} {body[:200]!r}")
         lower = head.lower()
+        if b"transfer-encoding: chunked" in lower:
+            return self._chunked(body)
         length = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
         parts, have = [body], len(body)
         while have < length:
             parts.append(self._more())
             have += len(parts[-1])
         return b"".join(parts)
+
+    def _chunked(self, received: bytes) -> bytes:
+        """A body that ends with an empty chunk, its chunks' lengths left in it: nobody reads it."""
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            received += self._more()
+        return received
 
     def _more(self) -> bytes:
         chunk = self._socket.recv(_BUFFER)

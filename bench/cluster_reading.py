@@ -1,0 +1,97 @@
+"""Row: `GET /events` on the cluster, not cached, against the same searches sent straight to Elasticsearch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from urllib.parse import urlsplit
+
+from bench.cluster_ingest import fill, settings_of, taken_in, until
+from bench.cluster_servers import COMMAND, corner, servers
+from bench.load import get, hammer, median_ratio, post
+from bench.row import Row
+from bench.servers import started
+from trailseal.adapters.indexes.elasticsearch.filters import query_clause
+from trailseal.bootstrap import open_engines
+from trailseal.model.query import Condition, Exact, Field, Query
+from trailseal.model.timestamps import format_rfc3339
+
+_EVENTS = 20_000
+_QUESTIONS = 5_000
+_CLIENTS = 8
+_SECONDS = 5.0
+_ROUNDS = 3
+_LIMIT = 20
+_DAY_US = 86_400_000_000
+_START_US = 1_767_225_600_000_000
+_SORT = ("timestamp", "tenant_id", "id", "log", "partition", "offset")
+_WANTED = "timed_out,_shards.total,_shards.successful,_shards.failed,hits.hits._source.record,hits.hits.sort"
+
+
+def measure(size: float) -> list[Row]:
+    """Requests a second; each asks for twenty events of one tenant and action, from a time of its own on."""
+    running = servers()
+    seconds = max(1.0, _SECONDS * min(1.0, size))
+    with corner(running) as environment:
+        _take_in(environment)
+        port = int(environment["TRAILSEAL_PORT"])
+        node = urlsplit(running.elasticsearch).port or 9200
+        target = f"/{urlsplit(environment['TRAILSEAL_LOG']).path.strip('/')}-audit-2026.01/_search"
+        target += f"?allow_partial_search_results=false&filter_path={_WANTED}"
+        starts = [_START_US + number * 1_000 for number in range(_QUESTIONS)]
+        asked = iter(range(10**9))
+
+        def ours() -> float:
+            # Questions of this round alone: what an earlier one cached must not answer.
+            shift = next(asked)
+            return hammer(port, [get(_path(at + shift), port) for at in starts], _CLIENTS, seconds).per_second
+
+        def theirs() -> float:
+            requests = [post(target, node, _search(at)) for at in starts]
+            return hammer(node, requests, _CLIENTS, seconds).per_second
+
+        with started([COMMAND, "serve", "--workers", "1"], port, "/healthz", environment):
+            theirs()
+            mine, other, ratio = median_ratio(ours, theirs, _ROUNDS)
+    return [Row("GET /events, not cached, one worker", f"{mine:,.0f}/s", f"{other:,.0f}/s", ratio, 0.6)]
+
+
+def _take_in(environment: dict[str, str]) -> None:
+    engines = open_engines(settings_of(environment), "import")
+    try:
+        fill(engines.log.append, _EVENTS)
+        process = subprocess.Popen([COMMAND, "consume"], env=os.environ | environment, stderr=subprocess.DEVNULL)
+        try:
+            number = until(lambda: engines.ledger.log_number(engines.log.origin), process)
+            until(lambda: taken_in(engines, number) >= _EVENTS, process)
+        finally:
+            process.terminate()
+            process.wait(30)
+        engines.index.refresh()
+    finally:
+        engines.close()
+
+
+def _path(start_us: int) -> str:
+    times = f"time_from={format_rfc3339(start_us)}&time_to={format_rfc3339(_START_US + _DAY_US)}"
+    return f"/events?tenant_id=tenant-3&action=document.viewed&{times}&limit={_LIMIT}"
+
+
+def _search(start_us: int) -> bytes:
+    """What our index asks for the same page; one more row, which tells whether there is a next page."""
+    query = Query(
+        conditions=(Condition(Field.ACTION, (Exact("document.viewed"),)),),
+        tenants=("tenant-3",),
+        time_from_us=start_us,
+        time_to_us=_START_US + _DAY_US,
+    )
+    body = {
+        "size": _LIMIT + 1,
+        "query": query_clause(query),
+        "sort": [{name: "desc"} for name in _SORT],
+        "track_total_hits": False,
+        "_source": ["record"],
+        "timeout": "10000ms",
+    }
+    return json.dumps(body).encode()
