@@ -187,3 +187,20 @@ def test_no_broker_is_unavailable_and_so_said(options: KafkaOptions) -> None:
     away = replace(options, brokers=f"127.0.0.1:{free_port()}")
     with closing(open_log(away)) as log, pytest.raises(Unavailable, match=away.brokers):
         log.append([NewRecord(b"v", b"k")])
+
+
+def test_appending_needs_no_ledger_once_it_was_asked(options: KafkaOptions) -> None:
+    away: list[Unavailable] = []
+
+    def epoch(_: str) -> int:
+        for error in away:
+            raise error
+        return 3
+
+    with closing(KafkaLog(options, log_number=lambda _: 7, epoch=epoch)) as log:
+        log.append([NewRecord(b"before", b"key")])
+        away.append(Unavailable("No ledger."))
+        log._identity._known_at = float("-inf")
+        (at,) = log.append([NewRecord(b"meanwhile", b"key")])
+        assert log.origin.endswith("/3")
+        assert isinstance(log.read(at.partition, at.offset, 1, MEGABYTES)[0], Record)

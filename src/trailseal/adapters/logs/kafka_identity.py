@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from trailseal.adapters.logs.kafka_connection import ANSWER_S, KafkaOptions, shown_id, translated, wrong_property
-from trailseal.errors import PipelineFault
+from trailseal.errors import PipelineFault, Unavailable
 
 _FRESH_S: Final = 5.0
 _SETTINGS_FRESH_S: Final = 60.0
@@ -76,23 +76,34 @@ class Identity:
     def ask(self) -> Topic:
         """The topic as it is now.
 
+        An epoch that cannot be asked for is the one we knew: appending must not need the ledger.
+
         Raises:
             Unavailable: it cannot be asked, or there is none.
         """
-        options = self._options
         at = time.monotonic()
+        base, partitions = self._describe()
+        known = self._known
+        try:
+            epoch = self._epoch(base)
+        except Unavailable:
+            if known is None or known.base != base:
+                raise
+            epoch = known.epoch
+        topic = Topic(base, partitions, epoch)
+        with self._lock:
+            self._known, self._known_at = topic, at
+        return topic
+
+    def _describe(self) -> tuple[str, tuple[int, ...]]:
+        """What `Topic.base` says, and the partitions."""
+        options = self._options
         with translated(options, "be asked for its topic"):
             future: Any = self._admin.describe_topics(TopicCollection([options.topic]), request_timeout=ANSWER_S)
             described = self._answer(future[options.topic])
             cluster = self._cluster or self._ask_cluster()
-        base = f"kafka/{cluster}/{shown_id(described.topic_id)}"
         partitions = tuple(sorted(partition.id for partition in described.partitions))
-        known = self._known
-        same = known is not None and known.base == base and at - self._known_at < _FRESH_S
-        topic = Topic(base, partitions, known.epoch if known is not None and same else self._epoch(base))
-        with self._lock:
-            self._known, self._known_at = topic, max(self._known_at, at) if same else at
-        return topic
+        return f"kafka/{cluster}/{shown_id(described.topic_id)}", partitions
 
     def check(self, expected: Topic) -> None:
         """Make sure that the name still stands for the topic we knew.
@@ -101,10 +112,10 @@ class Identity:
             Unavailable: it cannot be asked, or there is none now.
             PipelineFault: it was made anew.
         """
-        now = self.ask()
-        if now.base != expected.base:
+        now, _ = self._describe()
+        if now != expected.base:
             raise PipelineFault(
-                f"The topic {self._options.topic} was made anew: it is {now.base} now and was {expected.base}. What"
+                f"The topic {self._options.topic} was made anew: it is {now} now and was {expected.base}. What"
                 " the old one held and was not taken in is gone. If that was meant, run `trailseal epoch new"
                 " --reason …`, then start again."
             )
