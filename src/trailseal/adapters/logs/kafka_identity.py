@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from trailseal.adapters.logs.kafka_connection import ANSWER_S, KafkaOptions, shown_id, translated, wrong_property
-from trailseal.errors import PipelineFault, Unavailable
+from trailseal.errors import PipelineFault, TrailsealError
 
 _FRESH_S: Final = 5.0
 _SETTINGS_FRESH_S: Final = 60.0
@@ -57,6 +57,7 @@ class Identity:
         except KafkaException as error:
             raise wrong_property(error) from error
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._cluster: str | None = None
         self._known: Topic | None = None
         self._known_at = float("-inf")
@@ -76,7 +77,7 @@ class Identity:
     def ask(self) -> Topic:
         """The topic as it is now.
 
-        An epoch that cannot be asked for is the one we knew: appending must not need the ledger.
+        The epoch of a topic that we knew is asked for beside the call: appending must not wait for the ledger.
 
         Raises:
             Unavailable: it cannot be asked, or there is none.
@@ -84,16 +85,31 @@ class Identity:
         at = time.monotonic()
         base, partitions = self._describe()
         known = self._known
-        try:
-            epoch = self._epoch(base)
-        except Unavailable:
-            if known is None or known.base != base:
-                raise
-            epoch = known.epoch
-        topic = Topic(base, partitions, epoch)
+        if known is not None and known.base == base:
+            topic = replace(known, partitions=partitions)
+            self._ask_epoch_beside(base)
+        else:
+            topic = Topic(base, partitions, self._epoch(base))
         with self._lock:
             self._known, self._known_at = topic, at
         return topic
+
+    def _ask_epoch_beside(self, base: str) -> None:
+        if not self._asking.acquire(blocking=False):
+            return
+
+        def ask() -> None:
+            try:
+                epoch = self._epoch(base)
+                with self._lock:
+                    if self._known is not None and self._known.base == base:
+                        self._known = replace(self._known, epoch=epoch)
+            except TrailsealError:
+                pass  # the one we knew holds until the ledger answers
+            finally:
+                self._asking.release()
+
+        threading.Thread(target=ask, name="kafka-epoch", daemon=True).start()
 
     def _describe(self) -> tuple[str, tuple[int, ...]]:
         """What `Topic.base` says, and the partitions."""
