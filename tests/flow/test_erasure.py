@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from flow.embedded import REFRESH_S, assert_balanced, offsets, opened
+from flow.erasure_child import PLACES as STEPS
 from flow.running import caught_up, record, running, until
+from flow.test_commands import rows, trailseal
 from trailseal.bootstrap import Engines
 from trailseal.cli.pipeline import make_consumer
 from trailseal.merkle.admin import AdminKind
@@ -167,3 +173,80 @@ def test_an_order_given_again_changes_nothing_more(tmp_path: Path, times: int) -
         again = {41 + number: "duplicate" for number in range(times)}
         assert kinds(engines) == {2: "erased", 4: "erased", 6: "id_collision", 8: "dead_letter"} | again
         assert_balanced(engines)
+
+
+def test_the_command_says_what_would_go_and_then_erases_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        engines.log.append([NewRecord(b'not json: "%b"' % f"{CANARY}@x".encode())])
+    who = ("--tenant", "acme", "--actor", f"{CANARY}@x")
+    subject = ("erase", *who, "--reason", "ticket 7", "--requested-by", "me")
+    told = trailseal(*subject, data=data)
+    assert told.returncode == 0
+    (counted,) = rows(told)
+    assert [counted[name] for name in ("events", "duplicates", "dead_letters", "retries")] == [2, 1, 1, 0]
+    assert rows(trailseal(*subject, data=data)) == [counted]
+    done = trailseal(*subject, "--yes", data=data)
+    assert done.returncode == 0, done.stderr
+    assert trailseal("reconcile", data=data).returncode == 0
+    assert trailseal(*subject, data=data).returncode == 1
+    (said,) = rows(trailseal("search", "--tenant-id", "_trailseal", data=data))
+    assert (said["actor"]["id"], said["action"]) == ("me", "trailseal.erased")
+    assert said["metadata"]["reason"] == "ticket 7"
+    assert said["metadata"]["records"] == 4
+    assert f"{CANARY}@x".encode() not in bytes_of(data)
+
+
+def test_the_command_has_a_running_system_carry_it_out(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        words = ("--event-id", f"{CANARY}a", "--tenant", "acme", "--reason", "ticket 7", "--yes")
+        assert trailseal("erase", *words, data=data).returncode == 0
+        assert kinds(engines) == {2: "erased", 4: "erased", 6: "erased", 8: "dead_letter"}
+        assert_balanced(engines)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--tenant", "acme", "--reason", "x"),
+        ("--tenant", "acme", "--reason", "x", "--actor", "a", "--event-id", "b"),
+        ("--tenant", "acme", "--reason", "because alice asked", "--actor", "alice"),
+        ("--tenant", "_trailseal", "--reason", "x", "--actor", "alice"),
+    ],
+)
+def test_an_erasure_that_makes_no_sense_is_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with piped(tmp_path) as engines:
+        engines.log.append([record("a")])
+    refused = trailseal("erase", *words, "--requested-by", "me", data=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(b"trailseal:")
+
+
+def test_an_erasure_killed_between_any_two_steps_ends_the_same(tmp_path: Path) -> None:
+    """Every step before and after; the child carries the order out, the parent goes on where it died."""
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        made = order(engines, data, 2, 4, 6, 8)
+    with opened(data, "import") as engines:
+        engines.log.append([made, record("after")])
+    for number, (step, after) in enumerate((step, after) for step in STEPS for after in (False, True)):
+        copy = tmp_path / str(number)
+        shutil.copytree(data, copy)
+        child = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("erasure_child.py")), str(copy), step, str(int(after))],
+            check=False,
+            timeout=60,
+        )
+        assert child.returncode == -signal.SIGKILL, (step, after)
+        with piped(copy) as engines:
+            until(lambda engines=engines: caught_up(engines.log, engines.ledger))  # type: ignore[misc] # bound now
+            assert kinds(engines) == dict.fromkeys((2, 4, 6, 8), "erased"), (step, after)
+            assert offsets(engines) == [place for place in range(42) if place not in {2, 4, 6, 8}], (step, after)
+            assert_balanced(engines)
+            tombstones = [row.tombstone for row in engines.ledger.outcomes(head_of(engines).log, 0)]
+            assert [tombstone is not None for tombstone in tombstones] == [True, True, True, False], (step, after)
+        assert CANARY.encode() not in bytes_of(copy), (step, after)

@@ -13,6 +13,7 @@ from trailseal.cli import (
     consume,
     dead_letters,
     epoch,
+    erase,
     export,
     import_files,
     keys,
@@ -98,6 +99,14 @@ app.command(
         "trailseal export --with-proofs --tenant-id acme -o evidence.ndjson",
     ),
 )(export.export)
+app.command(
+    "erase",
+    epilog=examples(
+        "trailseal erase --tenant acme --actor alice --reason 'request 4711'",
+        "trailseal erase --tenant acme --actor alice --reason 'request 4711' --approved-by counsel --yes",
+        "trailseal erase --tenant acme --event-id e-42 --reason 'ticket 12' --yes",
+    ),
+)(erase.erase)
 app.add_typer(dead_letters.dead_letters)
 app.add_typer(epoch.epoch)
 app.add_typer(api_keys.api_keys, name="api-keys")

@@ -120,7 +120,11 @@ def _judge_admin(sinks: Sinks, batch: Batch) -> None:
 
 
 def _leave_erased_out(sinks: Sinks, batch: Batch) -> None:
-    """What was erased before does not come back with a retry."""
+    """What was erased before does not come back with a retry; a blank from an earlier epoch is no dead letter."""
+    if sinks.erasable is not None:
+        blank = [record for record in batch.dead if record.is_erased]
+        batch.rows.update((record.position, outcomes.blank(record)) for record in blank)
+        batch.dead = [record for record in batch.dead if not record.is_erased]
     left = []
     for entry in batch.pending:
         known = sinks.tombstones.order_of(entry)

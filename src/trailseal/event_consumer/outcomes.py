@@ -56,6 +56,11 @@ def erased_again(entry: Entry, tombstone: bytes, order: Position) -> OutcomeRow:
     return OutcomeRow(entry.projection.position, "erased", of=order, tombstone=tombstone)
 
 
+def blank(record: Record) -> OutcomeRow:
+    """The record was erased in an earlier epoch of the log, by an order that stands there."""
+    return OutcomeRow(record.position, "erased", detail="erased in an earlier epoch of the log")
+
+
 def erased_by(position: Position, order: Position, tombstone: bytes | None) -> OutcomeRow:
     """The admin record at ``order`` had the record erased."""
     return OutcomeRow(position, "erased", of=order, tombstone=tombstone)

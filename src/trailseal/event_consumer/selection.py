@@ -1,0 +1,156 @@
+"""What an erasure would take: the records of one subject, wherever the log and its books hold them.
+
+The index finds the events, the rows their duplicates, the kept records the dead letters. A retry of an event that
+was erased before stays out of the index, and its record is in the log all the same: the rows lead to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from trailseal.errors import InvalidEvent, UsageError
+from trailseal.formats import decode_record
+from trailseal.model.event import RESERVED_TENANT, Event
+from trailseal.model.outcomes import Head
+from trailseal.model.projection import SortKey
+from trailseal.model.query import Condition, Exact, Field, Query
+from trailseal.model.record import HEADER_TENANT, Position, Record
+from trailseal.model.terms import filter_term
+from trailseal.ports.erasure import ErasableLog
+from trailseal.ports.index import EventIndex
+from trailseal.ports.ledger import Ledger
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose records; exactly one of ``actor`` and ``event_ids`` is given.
+
+    Attributes:
+        tenant_id: of the records.
+        actor: the actor's id.
+        event_ids: the ids of single events.
+    """
+
+    tenant_id: str
+    actor: str | None = None
+    event_ids: frozenset[str] = frozenset()
+
+    def is_of(self, event: Event) -> bool:
+        """Whether the event is the subject's."""
+        if event.tenant_id != self.tenant_id:
+            return False
+        return event.actor.id == self.actor if self.actor is not None else event.id in self.event_ids
+
+    def is_named_in(self, record: Record) -> bool:
+        """Whether a record that is no event names the subject: its name as a JSON text stands in it.
+
+        The tenant is the header's or else the key's; a record with neither is looked at for every tenant.
+        """
+        value = record.value or b""
+        told = record.header(HEADER_TENANT) or record.key
+        if told is not None and told != self.tenant_id.encode():
+            return False
+        names = self.event_ids if self.actor is None else {self.actor}
+        return any(
+            json.dumps(name, ensure_ascii=plain).encode("utf-8", "surrogatepass") in value
+            for name in names
+            for plain in (False, True)
+        )
+
+
+@dataclass(slots=True)
+class Selection:
+    """The offsets of one partition that an erasure would name.
+
+    Attributes:
+        head: of the partition, when it was made.
+        events: offset -> when it happened, microseconds since 1970 UTC.
+        duplicates: of those events.
+        dead_letters: that are the subject's, or name it.
+        retries: records that came again after an erasure.
+    """
+
+    head: Head
+    events: dict[int, int] = field(default_factory=dict)
+    duplicates: set[int] = field(default_factory=set)
+    dead_letters: set[int] = field(default_factory=set)
+    retries: set[int] = field(default_factory=set)
+
+    @property
+    def offsets(self) -> list[int]:
+        """All of them, ascending."""
+        return sorted({*self.events, *self.duplicates, *self.dead_letters, *self.retries})
+
+
+def select(log: ErasableLog, index: EventIndex, ledger: Ledger, head: Head, subject: Subject) -> Selection:
+    """Find everything of a subject below a head; nothing is changed.
+
+    Raises:
+        UsageError: the subject is Trailseal itself.
+        Unavailable: an engine does not answer.
+    """
+    if subject.tenant_id == RESERVED_TENANT:
+        raise UsageError("Trailseal's own records say what was removed, and why: they are never erased.")
+    found = Selection(head)
+    index.refresh()
+    for key, record in _events(index, subject):
+        at = key.position
+        if (at.log, at.partition) == (head.log, head.partition) and at.offset < head.next:
+            event = _decoded(record, log.origin)
+            if event is not None and subject.is_of(event):
+                found.events[at.offset] = key.timestamp_us
+    _look_through_rows(found, log, ledger, subject)
+    return found
+
+
+def _look_through_rows(found: Selection, log: ErasableLog, ledger: Ledger, subject: Subject) -> None:
+    """What is not in the index: the rows of the partition, in order of position."""
+    head = found.head
+    for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate", "dead_letter", "erased")):
+        at = row.position
+        if row.kind == "duplicate":
+            if row.of is not None and row.of.log == head.log and row.of.offset in found.events:
+                found.duplicates.add(at.offset)
+        elif row.kind == "dead_letter":
+            kept = ledger.kept(at)
+            if kept is not None and _is_of(kept, log.origin, subject):
+                found.dead_letters.add(at.offset)
+        else:
+            run = [Position(at.log, at.partition, at.offset + number) for number in range(row.count)]
+            found.retries.update(
+                record.position.offset
+                for record in log.fetch(run)
+                if record is not None and not record.is_erased and _is_of(record, log.origin, subject)
+            )
+
+
+def _events(index: EventIndex, subject: Subject) -> Iterator[tuple[SortKey, Record]]:
+    names = (subject.actor,) if subject.actor is not None else tuple(sorted(subject.event_ids))
+    name = Field.ID if subject.actor is None else Field.ACTOR
+    texts = names if subject.actor is None else tuple(filter_term(each) for each in names)
+    condition = Condition(name, tuple(Exact(text) for text in texts))
+    query = Query(tenants=(subject.tenant_id,), conditions=(condition,), order="asc")
+    after: SortKey | None = None
+    while True:
+        hits = index.search(query, after, _PAGE)
+        for hit in hits:
+            yield hit.key, hit.record
+        if len(hits) < _PAGE:
+            return
+        after = hits[-1].key
+
+
+def _is_of(record: Record, origin: str, subject: Subject) -> bool:
+    event = _decoded(record, origin)
+    return subject.is_named_in(record) if event is None else subject.is_of(event)
+
+
+def _decoded(record: Record, origin: str) -> Event | None:
+    try:
+        return decode_record(record, origin).event
+    except InvalidEvent:
+        return None
