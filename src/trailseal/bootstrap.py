@@ -312,7 +312,7 @@ def _open_embedded(settings: Settings, chosen: _Urls, role: Role) -> Engines:
         clock,
         _secret(settings, read_only=read_only),
         "embedded",
-        erasable=None if read_only else Erasable(log, index, ledger),
+        erasable=Erasable(log, index, ledger),
     )
 
 

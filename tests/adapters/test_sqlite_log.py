@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from conformance.log_contract import MEGABYTES, Follower, LogContract, RecordSourceContract, numbered, read_from
-from trailseal.adapters import sqlite_writing
+from trailseal.adapters import sqlite_files, sqlite_writing
 from trailseal.adapters.clock import SystemClock
 from trailseal.adapters.ledgers.sqlite import SqliteLedger
 from trailseal.adapters.locks import FileLock
@@ -603,3 +603,49 @@ def test_what_readers_commit_is_kept_for_dashboards(path: Path, log: SqliteLog) 
     lock = FileLock(path.parent / "consumer.lock")
     assert lock.acquire()
     lock.release()
+
+
+# -- erasing -------------------------------------------------------------------------------------------------
+
+
+def test_erased_records_leave_no_byte_and_say_that_they_were_erased(log: SqliteLog, path: Path) -> None:
+    mark = b"canary-of-the-erased"
+    shapes = [
+        NewRecord(mark, mark, (("x", mark), ("y", None))),
+        NewRecord(mark * 20_000, None, ()),
+        NewRecord(mark, mark, ()),
+        NewRecord(b"", b"", (("x", mark),)),
+    ]
+    positions = log.append([record for shape in shapes for record in (shape, NewRecord(b"stays"))])
+    before = log.fetch(positions)
+    gone = positions[::2]
+    for _ in range(2):
+        log.erase([*gone, Position(7, 0, 4_000), Position(6, 0, 1), Position(7, 1, 1)])
+        after = log.fetch(positions)
+        for position, old, new in zip(positions, before, after, strict=True):
+            assert old is not None
+            assert new is not None
+            if position in gone:
+                assert (new.is_erased, new.key, new.value) == (True, None, None)
+                assert new.timestamp_ms == old.timestamp_ms
+            else:
+                assert new == old
+        assert read_from(log, {0: 0}) == after
+        held = b"".join(file.read_bytes() for file in path.parent.iterdir())
+        assert mark not in held
+    assert integrity(path) == "ok"
+
+
+def test_an_erasure_waits_for_readers_of_an_older_state(
+    log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_files, "BUSY_S", 0.05)
+    (position,) = log.append([NewRecord(b"canary")])
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        with pytest.raises(Unavailable, match="older state"):
+            log.erase([position])
+        reader.execute("COMMIT")
+    log.erase([position])
+    assert b"canary" not in b"".join(file.read_bytes() for file in path.parent.iterdir())

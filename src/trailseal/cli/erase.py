@@ -58,7 +58,7 @@ def erase(
     _refuse_personal(subject, mandate)
     settings = settings_from(config, data=data)
     set_up_logging("error", settings.log_format)
-    engines = open_engines(settings, "import")
+    engines = open_engines(settings, "import" if yes else "read")
     try:
         erasable = _erasable(engines)
         found = _found(engines, erasable, subject)

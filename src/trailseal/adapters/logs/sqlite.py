@@ -275,8 +275,9 @@ def _record(row: tuple[int, int, bytes | None, bytes | None, bytes | None], log:
 def _blank(connection: sqlite3.Connection, offsets: Sequence[int]) -> None:
     lengths = connection.execute(
         "SELECT offset, length(CAST(key AS BLOB)), length(CAST(value AS BLOB)), length(CAST(headers AS BLOB))"
-        " FROM records WHERE offset IN (SELECT value FROM json_each(?))",
-        (json.dumps(offsets),),
+        " FROM records WHERE offset IN (SELECT value FROM json_each(?))"
+        " AND (headers IS NULL OR substr(CAST(headers AS BLOB), 1, 1) != ?)",
+        (json.dumps(offsets), erased_headers(1)),
     ).fetchall()
     connection.executemany(
         "UPDATE records SET key = ?, value = ?, headers = ? WHERE offset = ?",
