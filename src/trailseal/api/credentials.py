@@ -8,6 +8,7 @@ import threading
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, get_args
@@ -25,6 +26,8 @@ DOCUMENTS = "api-keys/"
 RELOAD_S = 1.0
 """A key that is made or revoked counts everywhere after this time at most."""
 _TRUST_S = 30.0
+_PATIENCE_S = 0.5
+"""How long a request waits for keys to be read again while those at hand may still be trusted."""
 _PREFIX_BYTES = 6
 _SECRET_BYTES = 32
 
@@ -152,6 +155,7 @@ class Authenticator:
         self._clock = clock
         self._lock = threading.Lock()
         self._loaded_at: float | None = None
+        self._reading: Future[None] | None = None
         self._keys: dict[str, tuple[str, Principal]] = {}
         self._ever_had_a_key = False
 
@@ -182,20 +186,32 @@ class Authenticator:
         return principal
 
     def _reload(self) -> None:
+        """Read the keys again where that is due; a ledger that hangs costs a request `_PATIENCE_S` at most."""
         now = self._clock.monotonic()
         loaded_at = self._loaded_at
         if loaded_at is not None and now - loaded_at < RELOAD_S:
             return
-        if not self._lock.acquire(blocking=loaded_at is None):
-            return
+        with self._lock:
+            if self._loaded_at != loaded_at:
+                return
+            reading = self._reading
+            if reading is None or reading.done():
+                reading = self._reading = Future()
+                threading.Thread(target=self._read, args=(reading, now), name="api-keys", daemon=True).start()
+        trusted = loaded_at is not None and now - loaded_at < _TRUST_S
         try:
-            if self._loaded_at == loaded_at:
-                self._load(now)
-        except Unavailable:
-            if loaded_at is None or now - loaded_at >= _TRUST_S:
+            reading.result(_PATIENCE_S if trusted else None)
+        except (Unavailable, TimeoutError):
+            if not trusted:
                 raise
-        finally:
-            self._lock.release()
+
+    def _read(self, reading: Future[None], now: float) -> None:
+        try:
+            self._load(now)
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            reading.set_exception(error)
+        else:
+            reading.set_result(None)
 
     def _load(self, now: float) -> None:
         keys = list_keys(self._ledger)
