@@ -121,7 +121,7 @@ def http_system(data: Path, *, sealed: bool = False, open_integrity: bool = Fals
             max_request_bytes=MAX_REQUEST_BYTES,
             open_integrity=open_integrity,
         )
-        until(engines.index.is_complete)
+        until(lambda: consumer.state.snapshot.phase == "running")
         yield HttpSystem(engines, services)
 
 

@@ -135,6 +135,11 @@ def test_restored_records_begin_a_new_epoch_that_names_the_old_ones_end(data: Pa
         assert final.size == 7
         assert "the disk died" in new.genesis.reason
     assert trailseal("verify", data=folder).returncode == 0
+    evidence, vkeys = data.parent / "evidence", trailseal("keys", "show", data=folder).stdout.decode().split()
+    assert trailseal("export", "--with-proofs", "-o", str(evidence), data=folder).returncode == 0
+    (vkey,) = (text for text in vkeys if text.startswith(f"{new.origin}+"))
+    checked = trailseal("verify", str(evidence), "--key", vkey, data=folder)
+    assert (checked.returncode, json.loads(checked.stdout.splitlines()[0])["verified"]) == (0, 7)
 
 
 def test_keys_are_in_a_backup_only_where_they_are_asked_for(data: Path) -> None:

@@ -115,6 +115,7 @@ class EvidenceCheck:
         self._named: dict[tuple[int, int], EvidenceLog] = {}
         self._ended = False
         self._unproved = 0
+        self._keyless: set[str] = set()
         self.result = FileVerification("evidence")
 
     def run(self, lines: Iterable[bytes]) -> FileVerification:
@@ -132,6 +133,8 @@ class EvidenceCheck:
             self._hash.update(line)
         if not self._ended:
             self.result.wrong(self.result.rows + 1, "the file breaks off: it has no end")
+        for origin in sorted(self._keyless):
+            self.result.open_questions.append(f"No key of {origin} was given with --key.")
         if self._unproved:
             self.result.open_questions.append(
                 f"{self._unproved} rows have no proof: too new to be signed, or no key of their log was given."
@@ -151,8 +154,7 @@ class EvidenceCheck:
             self._named[log.log, log.partition] = log
             keys = self._trust.log_keys(log.origin)
             if not keys:
-                self.result.open_questions.append(f"No key of {log.origin} was given with --key.")
-                continue
+                continue  # said where a row is of it: an earlier log, left behind by a restore, has none
             try:
                 opened = open_checkpoint(
                     log.checkpoint.encode(), log.origin, keys, self._trust.witnesses, self._trust.quorum
@@ -190,11 +192,18 @@ class EvidenceCheck:
         entry, frame = opening.check()
         _check_shown(shown, entry, frame, position)
         opened = self._logs.get((position.log, position.partition))
+        if opened is None and not self._trust.log_keys(self._origin(position)):
+            self._keyless.add(self._origin(position))
         if row.proof is None or opened is None:
             return False
         tree = opened.checkpoint
         verify_inclusion(leaf_hash(opening.entry), row.index, tree.size, row.proof, tree.root)
         return True
+
+    def _origin(self, position: Position) -> str:
+        """The name of the log that a position is of, as the manifest has it."""
+        named = self._named.get((position.log, position.partition))
+        return f"log {position.log}/{position.partition}" if named is None else named.origin
 
     def _end(self, number: int, line: bytes) -> None:
         self._ended = True
