@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,12 @@ from servers.raw_elasticsearch import RawElasticsearch
 from trailseal.adapters.clock import SystemClock
 from trailseal.adapters.elasticsearch.bulk import BulkLimits
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions
-from trailseal.adapters.indexes.elasticsearch import ElasticsearchIndex, IndexOptions
+from trailseal.adapters.indexes.elasticsearch import (
+    ElasticsearchIndex,
+    IndexOptions,
+    mapping,
+    set_up_index,
+)
 from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger
 from trailseal.errors import PipelineFault, Unavailable, UsageError
 from trailseal.model.projection import Entry, colliding
@@ -370,6 +376,40 @@ def test_a_rebuild_does_not_take_a_half_made_month_for_an_empty_one(
     index.mark_complete()
 
     assert _held(index)[0] == [0]
+
+
+def test_a_new_layout_gets_a_template_of_its_own_and_months_move_to_it(  # noqa: PLR0917 - fixtures
+    index: ElasticsearchIndex,
+    through: ElasticsearchIndex,
+    proxy: FaultProxy,
+    elasticsearch: ElasticsearchOptions,
+    raw: RawElasticsearch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _fill(index, 30)
+    proxy.script("/_block/write", status(503, "process_cluster_event_timeout_exception"))
+    with pytest.raises(Unavailable):
+        through.upkeep(CLOCK).reproject(MONTH, again, quiet)  # a copy in the layout of before, half made
+    after = copy.deepcopy(mapping.MAPPING)
+    after["_meta"]["trailseal_layout"] = 2
+    after["properties"]["place"] = {"type": "keyword"}
+    monkeypatch.setattr(mapping, "LAYOUT_VERSION", 2)
+    monkeypatch.setattr(mapping, "MAPPING", after)
+    upkeep = index.upkeep(CLOCK)
+    with pytest.raises(PipelineFault, match="trailseal setup"):
+        upkeep.reproject(MONTH, again, quiet)
+
+    set_up_index(elasticsearch, replicas=0)
+    assert [status.current for status in upkeep.months()] == [False]
+    done = upkeep.reproject(MONTH, again, quiet)
+
+    assert done.index == f"{elasticsearch.prefix}audit-{MONTH}-v2-000002"
+    assert raw("GET", f"/{done.index}/_mapping")[done.index]["mappings"] == after
+    assert f"{elasticsearch.prefix}audit-{MONTH}-v1-000002" not in raw.indices(elasticsearch.prefix)
+    assert [status.current for status in upkeep.months()] == [True]
+    assert index.put([entry(30), entry(31, at_us=JANUARY)]) == [Stored(), Stored()]
+    assert _held(index)[0] == [*_expected(30)[0], 30, 31]
+    assert [status.index[-9:] for status in upkeep.months()] == ["v2-000001", "v2-000002"]
 
 
 def test_only_a_month_that_is_open_can_be_made_anew(

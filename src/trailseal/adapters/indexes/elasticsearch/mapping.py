@@ -78,7 +78,8 @@ def template_body(prefix: str, *, shards: int, replicas: int, refresh_interval_s
     """The composable index template."""
     return {
         "index_patterns": [template_pattern(prefix)],
-        "priority": 500,
+        # Elasticsearch takes the patterns of two layouts for overlapping, and refuses two of one priority.
+        "priority": 499 + LAYOUT_VERSION,
         "_meta": {"trailseal_layout": LAYOUT_VERSION},
         "template": {
             "settings": {

@@ -185,7 +185,7 @@ class Months:
             if msgspec.json.decode(found["mappings"]) != mapping.MAPPING:
                 raise PipelineFault(
                     f"the mapping of {index} is not layout {mapping.LAYOUT_VERSION}: it was made without our "
-                    "template or changed since; re-project the month into a new index, then start again"
+                    "template or changed since; run `trailseal reproject`, then start again"
                 )
 
     def begin_rebuild(self) -> None:

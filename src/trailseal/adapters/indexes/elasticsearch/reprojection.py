@@ -19,6 +19,7 @@ import msgspec
 
 from trailseal.adapters.elasticsearch.bulk import BulkWriter, ItemResult
 from trailseal.adapters.elasticsearch.connection import Connection, decoded
+from trailseal.adapters.indexes.elasticsearch import mapping
 from trailseal.adapters.indexes.elasticsearch.documents import index_line, remade
 from trailseal.adapters.indexes.elasticsearch.months import REPROJECTIONS, Documents, Months
 from trailseal.adapters.indexes.elasticsearch.stocktaking import checkpoints, counts, differences, refreshed
@@ -143,9 +144,11 @@ class Reprojection:
         note = Note(entry.index, self._months.next_index(self._month, entry), PROJECTION_VERSION, turn)
         if stored is not None:
             known = _NOTE.decode(stored.body)
-            if known.projection == PROJECTION_VERSION:
+            if known.projection == PROJECTION_VERSION and mapping.is_current(known.target):
                 note = msgspec.structs.replace(known, turn=turn)
-            elif known.switching:
+            elif not known.switching:
+                self._months.delete_index(known.target)
+            else:
                 raise UsageError(
                     f"The month {self._month} is being switched to a re-projection by another version of Trailseal:"
                     " finish it with that version first."
