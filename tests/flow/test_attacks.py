@@ -18,17 +18,20 @@ from trailseal.adapters.ledgers.sqlite_rows import KINDS
 from trailseal.bootstrap import Engines
 from trailseal.cli.pipeline import make_consumer
 from trailseal.formats import decode_record
+from trailseal.merkle.admin import AdminKind
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.notes import VerifierKey
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import NewRecord, Record
+from trailseal.sealing.admin_records import Clerk, Mandate
 from trailseal.sealing.checkpoints import merged
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
 from trailseal.settings import Settings
+from trailseal.verification.result import Range, Verification
 from trailseal.verification.suspicions import Suspicion
 from trailseal.verification.trust import Trust
-from trailseal.verification.whole import Range, Verification, verify_logs
+from trailseal.verification.whole import verify_logs
 
 EVENTS = 700
 DUPLICATE, COLLISION, DEAD, SALTLESS = EVENTS, EVENTS + 1, EVENTS + 2, EVENTS + 3
@@ -366,3 +369,85 @@ def test_keys_of_another_log_say_nothing(data: Path, forked: tuple[Path, Path]) 
     result = verified(data, keys=(log_key(forked[0]),))
     assert result.logs[0].signed == 0
     assert "None of the keys" in result.open_questions[0]
+
+
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log in which a genuine order had offsets 2 and 4 erased, and which saw a copy of it and a forged one."""
+    data = tmp_path_factory.mktemp("ordered") / "data"
+    run_pipeline(data, *[record(f"e{number}") for number in range(10)])
+    stranger = KeyFile(data / "stranger.key")
+    stranger.make("2026-01-02T03:04:05Z")
+    with opened(data, "read") as engines:
+        genuine = removal_order(engines, data, 2, 4)
+        forged = removal_order(engines, data, 6, keys=stranger)
+    run_pipeline(data, genuine, forged, record("e2"), record("later"))
+    return data
+
+
+ORDER, FORGED, RETRY = 10, 11, 12
+
+
+@pytest.fixture
+def erased(ordered: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ordered, tmp_path / "data"))
+
+
+def removal_order(engines: Engines, data: Path, *offsets: int, keys: KeyFile | None = None) -> NewRecord:
+    log, head = SealedLog.stored(engines.ledger, 1, 0), engines.ledger.head(1, 0)
+    assert log is not None
+    assert head is not None
+    ring = (keys or KeyFile(data / "seal.key")).ring()
+    mandate = Mandate(requested_by="officer", reason="ticket 12")
+    (made,) = Clerk(log, head, ring, mandate, engines.clock.now_us()).records(AdminKind.ERASE, offsets)
+    return made
+
+
+def test_what_a_genuine_order_removed_is_counted_and_no_tampering(erased: Path) -> None:
+    result = verified(erased)
+    (log,) = result.logs
+    assert (result.suspicions, result.open_questions) == ((), ())
+    assert (log.removed, log.verified, log.unprovable, log.size) == (2, 12, 1, 15)
+
+
+@pytest.mark.parametrize(("offset", "of"), [(7, ORDER), (6, FORGED), (7, None), (7, RETRY)])
+def test_no_order_for_something_else_and_no_forged_one_launders_a_deletion(
+    erased: Path, offset: int, of: int | None
+) -> None:
+    with edited(erased / "log.sqlite") as log:
+        (blank,) = log.execute("SELECT headers FROM records WHERE offset = 2").fetchone()
+        log.execute("UPDATE records SET key = NULL, value = NULL, headers = ? WHERE offset = ?", (blank, offset))
+    with edited(erased / "ledger.sqlite") as ledger:
+        insert_row(ledger, "erased", offset, of)
+    assert {("unordered-removal", offset), ("edited-record", offset)} <= set(found(erased))
+
+
+def test_an_order_that_was_edited_orders_nothing(erased: Path) -> None:
+    with edited(erased / "log.sqlite") as log:
+        log.execute("UPDATE records SET value = replace(value, 'officer', 'nobody') WHERE offset = ?", (ORDER,))
+    kinds = set(found(erased))
+    assert {("edited-record", ORDER), ("unordered-removal", 2), ("unordered-removal", 4)} <= kinds
+
+
+def test_something_else_in_the_place_of_an_erased_record_is_found(erased: Path) -> None:
+    with edited(erased / "log.sqlite") as log:
+        log.execute(
+            "UPDATE records SET (value, headers) = (SELECT value, NULL FROM records WHERE offset = 3)"
+            " WHERE offset = 2"
+        )
+    assert ("edited-record", 2) in found(erased)
+
+
+def test_a_record_stripped_of_its_salt_is_edited_not_unprovable(erased: Path) -> None:
+    """In a week in which nothing without a salt was sealed, no secret can be missing."""
+    with edited(erased / "log.sqlite") as log:
+        log.execute("UPDATE records SET headers = NULL WHERE offset = 3")
+    assert ("edited-record", 3) in found(erased)
+
+
+def test_without_the_secret_of_a_week_its_records_are_said_to_be_unverified(data: Path) -> None:
+    with edited(data / "ledger.sqlite") as ledger:
+        ledger.execute("DELETE FROM documents WHERE name LIKE 'seal/period/%'")
+    result = verified(data)
+    assert (result.suspicions, result.logs[0].unopened, result.logs[0].verified) == ((), 1, EVENTS + 3)
+    assert "the secret of their week is gone" in result.open_questions[0]

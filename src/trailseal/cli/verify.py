@@ -19,9 +19,10 @@ from trailseal.errors import InvalidQuery, Unavailable, UsageError
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import format_rfc3339
 from trailseal.query.times import Bound, parse_bound, resolve
+from trailseal.verification.result import Range, Verification
 from trailseal.verification.suspicions import MEANING, Suspicion
 from trailseal.verification.trust import Trust, trust_from
-from trailseal.verification.whole import Range, Verification, verify_logs
+from trailseal.verification.whole import verify_logs
 
 EXIT_TAMPERED = 1
 EXIT_UNVERIFIED = 2
@@ -139,7 +140,7 @@ def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:
 
 def _undecided(result: Verification, trust: Trust) -> bool:
     """Whether nothing was found only because what was asked for could not be looked at."""
-    if not result.logs or any(not log.signed for log in result.logs):
+    if not result.logs or any(not log.signed or log.unopened for log in result.logs):
         return True
     now_s = time.time()
     return trust.quorum > 0 and any(

@@ -4,7 +4,9 @@
     trust        whose word counts: the log's keys, the witnesses, checkpoints that an auditor kept
     signatures   a tree against the checkpoints that were signed of it
     records      the log's records against the leaves of their offsets
+    orders       removed records against the signed orders of their removal
     claims       the ledger's outcome rows and the index's documents against the records
+    result       what is asked for, and what came of it
     whole        all of it, one partition after the other, in a stream
     files        receipts and evidence files, offline
     standalone   a second verifier in one file that shares no code with all this, to be handed out

@@ -22,10 +22,10 @@ from trailseal.ports.log import EventLog
 from trailseal.ports.witness import Witness
 from trailseal.sealing.checkpoints import merged, published_keys
 from trailseal.sealing.origin import SealedLog
-from trailseal.sealing.periods import week_of
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.sealing.witnessed import witnessed_size
+from trailseal.verification.orders import Orders
 from trailseal.verification.records import READ_BYTES, RecordCheck
 
 LABEL: Final = "trailseal-backup/1"
@@ -34,8 +34,6 @@ LEDGER_FILE: Final = "ledger.sqlite"
 LOG_FILE: Final = "log.sqlite"
 KEY_FILE: Final = "seal.key"
 _READ_RECORDS: Final = 4_096
-_NO_ENTRY: Final = b"?"
-"""Of a record without a salt, from a week in which none was sealed."""
 
 
 class BackupFile(msgspec.Struct, frozen=True):
@@ -147,25 +145,18 @@ def check_restored(log: EventLog, ledger: Ledger, manifest: Manifest, progress: 
 def _check_records(
     log: EventLog, ledger: Ledger, sealed: SealedLog, seal: bytes, progress: Callable[[int, int], None]
 ) -> None:
-    tree = LogTree(SealState.of(seal).edge, ledger.seals)
-    records = RecordCheck(log, ledger, sealed)
-    weeks = SealState.of(seal).weeks
+    state = SealState.of(seal)
+    tree = LogTree(state.edge, ledger.seals)
+    records = RecordCheck(log, ledger, sealed, state.weeks)
+    orders = Orders(ledger, sealed, tree, records, published_keys(ledger, sealed))
     lawful: bool | None = None
     for number in range(-(-tree.size // TILE_WIDTH)):
         first = max(number * TILE_WIDTH, 1)
         entries = tree.bundle(number)[first - number * TILE_WIDTH :]
         start = sealed.offset_of(first)
         items = records.read(start, start + len(entries))
-        made = records.entries(items)
-        for item in items:
-            place = item.position.offset - start
-            if isinstance(item, Record) and not made[place] and week_of(item.timestamp_ms) not in weeks:
-                made[place] = _NO_ENTRY
-        removed: set[int] | None = None
-        for difference in records.differences(start, entries, items, made):
-            if removed is None:
-                removed = _removed(ledger, sealed, start, start + len(entries))
-            if difference.offset in removed:
+        for difference in records.differences(start, entries, items, records.entries(items)):
+            if difference.is_blank and orders.removed(difference.offset):
                 continue
             if lawful is None:
                 lawful = _order_pending(log, sealed, tree)
@@ -175,12 +166,6 @@ def _check_records(
                     " one that was sealed: the backup was altered, or made of a log that was. Take another one."
                 )
         progress(first + len(entries) - 1, tree.size - 1)
-
-
-def _removed(ledger: Ledger, sealed: SealedLog, start: int, stop: int) -> set[int]:
-    """Offsets of which the books say that their records are gone; `trailseal verify` asks for the orders."""
-    rows = ledger.outcomes(sealed.log, sealed.partition, start, stop, ("erased", "expired"))
-    return {row.position.offset + at for row in rows for at in range(row.count)}
 
 
 def _order_pending(log: EventLog, sealed: SealedLog, tree: LogTree) -> bool:

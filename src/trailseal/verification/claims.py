@@ -18,6 +18,7 @@ from trailseal.model.record import Position, Record
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
+from trailseal.verification.orders import REMOVED, Orders
 from trailseal.verification.suspicions import Suspicions
 
 _AT_ONCE = 500
@@ -43,7 +44,9 @@ class ClaimCheck:
         index: the documents.
         head: of the partition.
         origin: the event log's identity, from which ids are derived.
-        unprovable: rows that say what nobody outside could check: an index's own refusal.
+        orders: of lawful removals.
+        unprovable: rows that say what nobody outside could check: an index's own refusal, an event that came again
+            after it was erased.
     """
 
     log: EventLog
@@ -51,23 +54,44 @@ class ClaimCheck:
     index: EventIndex
     head: Head
     origin: str
+    orders: Orders
     suspicions: Suspicions
     unprovable: int = 0
     _wanted: list[Entry] = field(default_factory=list)
 
-    def check(self, start: int, stop: int, records: Mapping[int, Record], damaged: Iterable[int]) -> None:
-        """Check the offsets in [start, stop).
+    def removed(self, rows: Mapping[int, OutcomeRow]) -> frozenset[int]:
+        """The offsets that were removed lawfully; the others that rows call removed are noted."""
+        lawful: set[int] = set()
+        for offset, row in rows.items():
+            if row.kind in REMOVED:
+                objection = self.orders.objection(row, offset)
+                if objection is None:
+                    lawful.add(offset)
+                    self.unprovable += self.orders.is_retry(row, offset)
+                else:
+                    self.suspicions.add(
+                        "unordered-removal",
+                        offset,
+                        tenant_id=row.tenant_id,
+                        event_id=row.event_id,
+                        detail=objection,
+                    )
+        return frozenset(lawful)
+
+    def check(
+        self, span: range, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record], damaged: Iterable[int]
+    ) -> None:
+        """Check a run of offsets.
 
         Args:
-            start: first offset.
-            stop: behind the last.
+            span: the offsets.
+            rows: of them, see `rows`.
             records: those that are as they were sealed, by offset.
             damaged: offsets whose record is not; what is said of them cannot be judged.
         """
         unjudged = set(damaged)
-        rows = self._rows(start, stop)
         expected: set[int] = set()
-        for offset in range(start, stop):
+        for offset in span:
             row, record = rows.get(offset), records.get(offset)
             if row is not None and row.kind in NOT_INDEXED:
                 if offset not in unjudged:
@@ -77,9 +101,10 @@ class ClaimCheck:
             if offset not in unjudged and record is not None:
                 self._indexed(record, row)
         self._settle()
-        self._documents(start, stop, expected)
+        self._documents(span.start, span.stop, expected)
 
-    def _rows(self, start: int, stop: int) -> dict[int, OutcomeRow]:
+    def rows(self, start: int, stop: int) -> dict[int, OutcomeRow]:
+        """What the ledger says of the offsets in [start, stop) that are not simply indexed."""
         rows: dict[int, OutcomeRow] = {}
         for row in self.ledger.outcomes(self.head.log, self.head.partition, start, stop):
             first = row.position.offset
@@ -90,7 +115,7 @@ class ClaimCheck:
         return rows
 
     def _indexed(self, record: Record, row: OutcomeRow | None) -> None:
-        made = decoded(record, self.origin)
+        made = self._decoded(record)
         offset = record.position.offset
         if made is None:
             self.suspicions.add("false-outcome", offset, detail="it counts as indexed and is no event")
@@ -124,10 +149,8 @@ class ClaimCheck:
         if row.kind == "gap":
             if record is not None:
                 self.suspicions.add("false-outcome", offset, detail="it counts as a gap and is a record")
-        elif row.kind in {"erased", "expired"}:
-            self.suspicions.add(
-                "unordered-removal", offset, tenant_id=row.tenant_id, event_id=row.event_id, detail=row.kind
-            )
+        elif row.kind in REMOVED:
+            return
         elif record is None:
             self.suspicions.add("false-outcome", offset, detail=f"it counts as {row.kind} and is no record")
         elif row.kind == "dead_letter":
@@ -140,7 +163,7 @@ class ClaimCheck:
         offset = record.position.offset
         if kept is None or _bytes(kept) != _bytes(record):
             self.suspicions.add("false-outcome", offset, detail="the record kept of it is another one")
-        made = decoded(record, self.origin)
+        made = self._decoded(record)
         if made is None:
             return
         if row.tenant_id is None:
@@ -149,7 +172,7 @@ class ClaimCheck:
             self.unprovable += 1
 
     def _duplicate(self, row: OutcomeRow, record: Record) -> None:
-        made = decoded(record, self.origin)
+        made = self._decoded(record)
         original = None if row.of is None else self._event_at(row.of)
         if made is None or original is None or row.of == record.position:
             self.suspicions.add(
@@ -164,12 +187,15 @@ class ClaimCheck:
         else:
             self._wanted.append(original)
 
+    def _decoded(self, record: Record) -> Entry | None:
+        return self.orders.event(record) or decoded(record, self.origin)
+
     def _event_at(self, position: Position) -> Entry | None:
         if self.ledger.log_number(self.log.origin) != position.log:
             return None
         items = self.log.read(position.partition, position.offset, 1, _READ_BYTES)
         record = items[0] if items else None
-        return decoded(record, self.origin) if isinstance(record, Record) else None
+        return self._decoded(record) if isinstance(record, Record) else None
 
     def _false(self, made: Entry, detail: str) -> None:
         projection = made.projection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from trailseal.merkle.frame import commitment, derived_salt
@@ -18,6 +18,8 @@ from trailseal.sealing.periods import PeriodSecrets, week_of
 from trailseal.sealing.tree import LogTree
 
 READ_BYTES = 16 << 20
+_NEVER_SEALED = b"no secret"
+"""Of a record without a salt in a week in which no such record was sealed: equals no entry, gives no commitment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,20 @@ class Difference:
     found: Record | None
     commit: bytes | None
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is there any more."""
+        return self.found is None or self.found.is_erased
+
 
 class RecordCheck:
-    """Makes the leaves of one partition's records anew. Used by one thread."""
+    """Makes the leaves of one partition's records anew. Used by one thread.
 
-    def __init__(self, log: EventLog, ledger: Ledger, sealed: SealedLog) -> None:
-        self._log, self._sealed = log, sealed
+    ``weeks`` are those in which a record without a salt was sealed, as the head tells.
+    """
+
+    def __init__(self, log: EventLog, ledger: Ledger, sealed: SealedLog, weeks: Collection[int]) -> None:
+        self._log, self._sealed, self._weeks = log, sealed, weeks
         self._secrets = PeriodSecrets(ledger, sealed.log)
         self._maker = LeafMaker(sealed.origin, self._secrets)
         self.unprovable = 0
@@ -66,9 +76,13 @@ class RecordCheck:
         leaves = Leaves()
         self._maker.add(leaves, items)
         for index, (offset, time_ms, frame) in leaves.waiting.items():
-            secret = self._secrets.find(week_of(time_ms))
+            week = week_of(time_ms)
+            secret = self._secrets.find(week)
             if secret is None:
-                self.unprovable += 1
+                if week in self._weeks:
+                    self.unprovable += 1
+                else:
+                    leaves.entries[index] = _NEVER_SEALED
                 continue
             commit = commitment(derived_salt(secret, self._sealed.origin, offset), frame)
             leaves.entries[index] = record_entries([(offset, time_ms, commit)])[0]
@@ -86,7 +100,7 @@ class RecordCheck:
             if fresh not in (entry, b""):
                 offset = start + place
                 record = records.get(offset)
-                commit = None if fresh is None or record is None else fresh[-HASH_SIZE:]
+                commit = None if record is None or fresh in {None, _NEVER_SEALED} else fresh[-HASH_SIZE:]
                 yield Difference(offset, LeafEntry.decode(entry), record, commit)
 
 

@@ -33,12 +33,14 @@ class Signed:
         newest: the largest checkpoint that holds, or None.
         cosigned: the largest that a quorum of witnesses cosigned; None where there is none or no witness was named.
         checked: how many checkpoints were compared with the tree.
+        keys: the log's keys that count.
         open_questions: sentences on what could not be checked.
     """
 
     newest: OpenedCheckpoint | None = None
     cosigned: OpenedCheckpoint | None = None
     checked: int = 0
+    keys: Sequence[VerifierKey] = ()
     open_questions: list[str] = field(default_factory=list)
 
     @property
@@ -62,6 +64,7 @@ def check_signatures(ledger: Ledger, log: SealedLog, tree: LogTree, trust: Trust
         signed.open_questions.append(OWN_KEYS)
     elif not keys:
         signed.open_questions.append(f"None of the keys given is of {log.origin}: its signatures say nothing here.")
+    signed.keys = keys
     comparison = _Comparison(log, tree, keys, trust, suspicions)
     for stored in ledger.seals.checkpoints(log.log, log.partition, limit=CHECKED):
         comparison.check(stored, signed)

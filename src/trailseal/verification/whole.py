@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
-import msgspec
 
 from trailseal.errors import IntegrityViolation
 from trailseal.merkle.leaf import EntryType, LeafEntry
 from trailseal.merkle.tiles import TILE_WIDTH
 from trailseal.model.outcomes import Head
-from trailseal.model.record import Gap, Record
+from trailseal.model.record import Record
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
@@ -19,7 +16,9 @@ from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.claims import ClaimCheck, decoded
+from trailseal.verification.orders import Orders
 from trailseal.verification.records import Difference, RecordCheck, sealed_elsewhere
+from trailseal.verification.result import Range, Verification, VerifiedLog
 from trailseal.verification.signatures import Signed, check_signatures
 from trailseal.verification.suspicions import Suspicion, Suspicions
 from trailseal.verification.trust import Trust
@@ -29,72 +28,6 @@ _END = 2**62
 
 Progress = Callable[[int, int], None]
 """Called with offsets checked so far and offsets to check."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """What is asked for.
-
-    Attributes:
-        from_ms: append time from which on, milliseconds since 1970 UTC, or None.
-        to_ms: append time before which, or None.
-        only: these positions alone, (log, partition, offset), or None.
-    """
-
-    from_ms: int | None = None
-    to_ms: int | None = None
-    only: frozenset[tuple[int, int, int]] | None = None
-
-    @property
-    def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return self.from_ms is None and self.to_ms is None and self.only is None
-
-
-class VerifiedLog(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of one partition.
-
-    Attributes:
-        log: the log's number.
-        partition: the partition.
-        origin: the log's name in checkpoints.
-        size: leaves of its tree.
-        root: of that tree, hexadecimal.
-        signed: leaves that a checkpoint signed by the log covers.
-        cosigned: leaves that a quorum of witnesses cosigned, or None where none was named.
-        cosigned_at: POSIX seconds of the newest of those cosignatures.
-        verified: records that are what was sealed.
-        gaps: offsets that never held a record.
-        unprovable: records and claims that nobody can prove any more.
-    """
-
-    log: int
-    partition: int
-    origin: str
-    size: int
-    root: str
-    signed: int
-    verified: int
-    gaps: int
-    unprovable: int
-    cosigned: int | None = None
-    cosigned_at: int | None = None
-
-
-class Verification(msgspec.Struct, frozen=True):
-    """The whole result.
-
-    Attributes:
-        logs: one per partition.
-        suspicions: what is not as it was sealed.
-        untold: how many more there were.
-        open_questions: sentences on what could not be checked.
-    """
-
-    logs: tuple[VerifiedLog, ...]
-    suspicions: tuple[Suspicion, ...]
-    untold: int
-    open_questions: tuple[str, ...]
 
 
 def verify_logs(
@@ -155,7 +88,7 @@ class _Partition:
         self.suspicions = Suspicions(head.log, head.partition)
         self.questions: list[str] = []
         self.result: list[VerifiedLog] = []
-        self._verified = self._gaps = 0
+        self._verified = self._gaps = self._removed = 0
         self._edited: list[Difference] = []
 
     def verify(self, trust: Trust, asked: Range) -> Iterator[int]:
@@ -167,8 +100,9 @@ class _Partition:
             return
         signed = check_signatures(self._ledger, sealed, tree, trust, self.suspicions)
         self.questions += signed.open_questions
-        records = RecordCheck(self._log, self._ledger, sealed)
-        claims = ClaimCheck(self._log, self._ledger, self._index, head, self._log.origin, self.suspicions)
+        records = RecordCheck(self._log, self._ledger, sealed, SealState.of(head.seal).weeks)
+        orders = Orders(self._ledger, sealed, tree, records, signed.keys)
+        claims = ClaimCheck(self._log, self._ledger, self._index, head, self._log.origin, orders, self.suspicions)
         try:
             for start in range(head.base, head.next, CHUNK):
                 stop = min(start + CHUNK, head.next)
@@ -183,7 +117,12 @@ class _Partition:
             self.questions.append(
                 f"The last {tree.size - signed.size} leaves of {sealed.origin} are sealed and not signed yet."
             )
-        self.result.append(self._summary(sealed, tree, signed, records.unprovable + claims.unprovable))
+        if records.unprovable:
+            self.questions.append(
+                f"{records.unprovable} records of {sealed.origin} had no salt of their own, and the secret of their"
+                " week is gone: nobody can show that they are what was sealed."
+            )
+        self.result.append(self._summary(sealed, tree, signed, (records.unprovable, claims.unprovable)))
 
     def _tree(self) -> tuple[SealedLog | None, LogTree | None]:
         head = self._head
@@ -225,15 +164,21 @@ class _Partition:
         entries = entries[run[2] : run[2] + stop - start]
         items = records.read(start, stop)
         made = records.entries(items)
-        damaged = {difference.offset for difference in self._differences(records, start, entries, items, made)}
+        rows = claims.rows(start, stop)
+        lawful = claims.removed(rows)
+        differing = list(records.differences(start, entries, items, made))
+        damaged = {difference.offset for difference in differing}
+        blank = {one.offset for one in differing if one.offset in lawful and one.is_blank}
+        self._note([one for one in differing if one.offset not in blank], start + len(made))
+        self._removed += len(blank)
         good = {
             item.position.offset: item
             for item in items
             if isinstance(item, Record) and item.position.offset not in damaged
         }
-        self._verified += len(good)
+        self._verified += len(good) - made.count(b"")
         self._gaps += stop - start - len(good) - len(damaged)
-        claims.check(start, stop, good, damaged)
+        claims.check(range(start, stop), rows, good, damaged)
 
     def _asked(self, entries: list[bytes], start: int, asked: Range) -> tuple[int, int, int] | None:
         """The part of a stretch that is asked for: its offsets, and where it begins among the entries."""
@@ -254,13 +199,16 @@ class _Partition:
             asked.to_ms is None or entry.time_ms < asked.to_ms
         )
 
-    def _differences(
-        self, records: RecordCheck, start: int, entries: list[bytes], items: list[Record | Gap], made: list[bytes]
-    ) -> Iterator[Difference]:
-        for difference in records.differences(start, entries, items, made):
-            yield difference
+    def _note(self, differing: list[Difference], end: int) -> None:
+        """Name what differs unlawfully.
+
+        Args:
+            differing: the offsets.
+            end: where the log ends, as far as it was read.
+        """
+        for difference in differing:
             offset = difference.offset
-            if difference.found is None and offset >= start + len(made):
+            if difference.found is None and offset >= end:
                 self.suspicions.add("cut-off-log", offset)
             elif difference.found is None:
                 self.suspicions.add("deleted-record", offset)
@@ -293,7 +241,9 @@ class _Partition:
         for offset in self._index.offsets(head.log, head.partition, 0, head.base):
             self.suspicions.add("foreign-document", offset, detail="from before the log was taken in")
 
-    def _summary(self, sealed: SealedLog, tree: LogTree, signed: Signed, unprovable: int) -> VerifiedLog:
+    def _summary(
+        self, sealed: SealedLog, tree: LogTree, signed: Signed, unprovable: tuple[int, int]
+    ) -> VerifiedLog:
         cosigned = signed.cosigned
         times = [] if cosigned is None else [one.time for one in cosigned.cosignatures if one.time is not None]
         return VerifiedLog(
@@ -305,7 +255,9 @@ class _Partition:
             signed=signed.size,
             verified=self._verified,
             gaps=self._gaps,
-            unprovable=unprovable,
+            removed=self._removed,
+            unopened=unprovable[0],
+            unprovable=unprovable[1],
             cosigned=None if cosigned is None else cosigned.checkpoint.size,
             cosigned_at=max(times, default=None),
         )
