@@ -71,12 +71,6 @@ class Orders:
             return False
         return offset > row.of.offset and not found.statement.covers(offset) and row.tombstone in found.tombstones
 
-    def removed(self, offset: int) -> bool:
-        """Whether a row says that this offset was removed, and lawfully so."""
-        log, partition = self._sealed.log, self._sealed.partition
-        rows = self._ledger.outcomes(log, partition, offset, offset + 1, REMOVED)
-        return any(self.objection(row, offset) is None for row in rows)
-
     def event(self, record: Record) -> Entry | None:
         """The event of a genuine admin record; None where it is none."""
         if record.header(HEADER_ADMIN) is None:
@@ -108,7 +102,8 @@ class Orders:
             return f"there is no order at {at}"
         try:
             index = self._sealed.index_of(at.offset)
-            if not 0 < index < self._tree.size or self._tree.entry(index) != self._records.entries([record])[0]:
+            # one that the head has not passed yet is being carried out, and has its signature to hold it
+            if index < self._tree.size and self._tree.entry(index) != self._records.entries([record])[0]:
                 return f"the order at {at} is not the record that was sealed there"
             statement = statement_of(record, self._sealed, self._keys)
         except (MerkleError, IntegrityViolation) as error:
