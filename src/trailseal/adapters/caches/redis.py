@@ -268,6 +268,8 @@ def _connection(options: RedisOptions) -> dict[str, Any]:
     except ValueError as error:
         # The text could hold the URL, and the URL a password.
         raise SettingsError("The cache is written redis[s]://HOST[:PORT][/DB].") from error
+    if options.ca_certs is not None and not options.url.startswith("rediss:"):
+        raise SettingsError("redis_ca_file is for TLS: write the cache rediss://HOST[:PORT][/DB], or leave it out.")
     apart = {"username": options.username, "password": options.password, "ssl_ca_certs": options.ca_certs}
     found |= {name: value for name, value in apart.items() if value is not None}
     return found | {
