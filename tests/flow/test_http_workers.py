@@ -39,7 +39,15 @@ def alive(pid: int) -> bool:
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[int]:
-    return [int(pid) for pid in children_of(process.pid)]
+    """The worker processes; the resource tracker of `multiprocessing` is a child too."""
+    return [int(pid) for pid in children_of(process.pid) if is_worker(pid)]
+
+
+def is_worker(pid: str) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
