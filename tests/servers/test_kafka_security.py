@@ -24,7 +24,7 @@ from trailseal.adapters.logs.kafka import KafkaLog
 from trailseal.adapters.logs.kafka_connection import KafkaOptions
 from trailseal.adapters.logs.kafka_topic_plan import TopicPlan
 from trailseal.adapters.logs.kafka_topics import connection, ensure_topic
-from trailseal.bootstrap import kafka_options
+from trailseal.bootstrap.links import kafka_options
 from trailseal.errors import Unavailable
 from trailseal.model.record import NewRecord, Record
 from trailseal.ports.log import Assigned

@@ -12,8 +12,8 @@ import pytest
 
 from servers.certificates import Authority
 from servers.waiting import eventually
-from trailseal import bootstrap
 from trailseal.adapters.caches.redis import RedisCache
+from trailseal.bootstrap.links import redis_options
 from trailseal.errors import SettingsError
 from trailseal.settings import Settings, shown
 
@@ -62,7 +62,7 @@ def cache_of(port: int, folder: Path, *, password: str = PASSWORD, scheme: str =
         cache=f"{scheme}://127.0.0.1:{port}/0", redis_password_file=secret, redis_ca_file=ca, data=folder
     )
     assert password not in " ".join(shown(value) for _, value in settings)
-    options = bootstrap._redis_options(settings, settings.cache)
+    options = redis_options(settings, settings.cache)
     assert password not in repr(options)
     return RedisCache(options)
 

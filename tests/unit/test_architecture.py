@@ -26,9 +26,10 @@ def _modules(folder: Path) -> list[Path]:
 
 def _adapter_classes() -> list[tuple[str, str]]:
     """(port, class name) of every public class that adapters offer to bootstrap."""
-    tree = ast.parse((PACKAGE / "bootstrap.py").read_text("utf-8"))
     found = []
-    for node in ast.walk(tree):
+    for node in (
+        node for path in _modules(PACKAGE / "bootstrap") for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    ):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trailseal.adapters."):
             port = node.module.split(".")[2]
             found += [(port, alias.name) for alias in node.names if port in CONTRACTS and _is_engine(alias.name)]

@@ -39,7 +39,7 @@ def serve(
 
     settings = settings_from(config, host=host, port=port, workers=workers)
     set_up_logging(settings.log_level, settings.log_format)
-    bootstrap.check_role(settings, "serve")
+    bootstrap.profile(settings, "serve")
     ledger, _ = bootstrap.open_ledger(settings, writing=False)
     try:
         refuse_open_door(settings.host, keyless=not list_keys(ledger))
