@@ -90,3 +90,10 @@ def test_the_pages_name_no_other_host_but_the_rfc(system: HttpSystem) -> None:
             assert "immutable" in found.headers["Cache-Control"]
         assert "<script" not in page.text
         assert not re.search(r'\sstyle="|<style', page.text)
+
+
+@pytest.mark.parametrize(("path", "code"), [("/docs", "trailseal verify"), ("/docs/errors", "trailseal verify")])
+def test_code_in_the_pages_of_the_reference_is_shown_as_code(system: HttpSystem, path: str, code: str) -> None:
+    page = system.ask(path).text
+    assert f"<code>{code}</code>" in page
+    assert "`" not in page
