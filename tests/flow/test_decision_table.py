@@ -212,7 +212,7 @@ def test_an_outage_pauses_the_source_but_polling_goes_on(bench: Bench) -> None:
 
     bench.index.answer = answer
     bench.log.append([record(f"e{n}") for n in range(100)])
-    consumer = bench.consumer(poll_records=10, batch_records=10)
+    consumer = bench.consumer(poll_records=10, batch_records=10, ahead_records=40)
     with running(consumer):
         subscription = lambda: bench.log.subscriptions[0]  # noqa: E731 - it comes with the consumer's thread
         until(lambda: bench.log.subscriptions and subscription().polls_while_paused > 5)

@@ -137,7 +137,7 @@ def test_partitions_given_while_paused_stay_paused_until_there_is_room(two: Benc
     two.index.answer = answer
     for n in range(60):
         two.log.append_to(n % 2, record(f"e{n}"))
-    with running(two.consumer(0, poll_records=5, batch_records=5)):
+    with running(two.consumer(0, poll_records=5, batch_records=5, ahead_records=20)):
         until(lambda: two.log.subscriptions and 0 in two.log.subscriptions[0].paused)
         subscription = two.log.subscriptions[0]
         subscription.give(1)

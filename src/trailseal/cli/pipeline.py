@@ -22,6 +22,7 @@ _FRESH_OBJECTS = 50_000
 """New containers after which the collector looks for cycles among them."""
 
 
+_BULKS_AHEAD: Final = 4
 _BACKLOG_FLUSH_S: Final = 2.0
 """What an index on servers acknowledged is durable, so a flush costs no more than moving the heads."""
 
@@ -66,6 +67,8 @@ def _options(settings: Settings, engines: Engines, drain_s: float) -> ConsumerOp
         in_flight=settings.bulks_in_flight,
         batch_records=settings.bulk_records,
         batch_bytes=settings.bulk_bytes,
+        ahead_records=_BULKS_AHEAD * settings.bulk_records,
+        ahead_bytes=_BULKS_AHEAD * settings.bulk_bytes,
         backlog_flush_s=_BACKLOG_FLUSH_S,
         refresh_after_flush=False,
         rebuilds=False,

@@ -15,6 +15,9 @@ class ConsumerOptions:
         batch_records: the most records put into the index in one call.
         batch_bytes: the most bytes of values put into the index in one call (one record may be more).
         in_flight: index calls under way at the same time; 1 where the index has one writing thread.
+        ahead_records: records decoded and waiting for their put above which nothing more is read; as many as a
+            flush holds can be decoded while it lasts.
+        ahead_bytes: the same in bytes of values.
         flush_records: unflushed records after which the index is flushed, whatever the time.
         flush_bytes: the same in bytes of values.
         flush_s: seconds after which the index is flushed; None = the index's own refresh interval.
@@ -35,6 +38,8 @@ class ConsumerOptions:
     batch_records: int = 5_000
     batch_bytes: int = 16 << 20
     in_flight: int = 1
+    ahead_records: int = 50_000
+    ahead_bytes: int = 64 << 20
     flush_records: int = 50_000
     flush_bytes: int = 64 << 20
     flush_s: float | None = None

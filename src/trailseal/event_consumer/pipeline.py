@@ -26,7 +26,6 @@ from trailseal.ports.clock import Clock
 from trailseal.telemetry import RETRIES
 
 _GRACE_S = 0.25
-_WAITING_BATCHES = 4
 _REST = 0.2
 """Share of the flush interval between two flushes that only a quiet log asks for."""
 
@@ -115,12 +114,12 @@ class Pipeline:
 
         An index with one writing thread works in this process, call by call: decoding beside its puts would gain
         nothing and make both wait for the interpreter at every document (docs/decisions/0361). A flush lets go of
-        the interpreter, so decoding goes on beside it.
+        the interpreter, so decoding goes on beside it, for as much as a flush may hold (docs/decisions/0500).
         """
         rows = sum(len(piece.rows) for partition in self._partitions.values() for piece in partition.slices)
         if self._options.in_flight == 1 and self._puts.calls and self._advance is None:
             return False
-        return self._puts.waiting < _WAITING_BATCHES and rows < self._options.rows_held
+        return self._puts.has_room and rows < self._options.rows_held
 
     def oldest_ms(self) -> dict[int, int]:
         """By partition, the append time of the oldest record that is not below its head yet, where there is one."""

@@ -33,9 +33,13 @@ class Puts:
         self._dropped: dict[Batch, set[int]] = {}
 
     @property
-    def waiting(self) -> int:
-        """How many batches wait for their first or next attempt."""
-        return len(self._waiting)
+    def has_room(self) -> bool:
+        """Whether more may be decoded: what waits for its first or next attempt is less than may wait."""
+        options = self._options
+        return (
+            sum(batch.records for batch in self._waiting) < options.ahead_records
+            and sum(batch.size for batch in self._waiting) < options.ahead_bytes
+        )
 
     @property
     def idle(self) -> bool:

@@ -31,7 +31,8 @@ from trailseal.telemetry import logger, place_of
 
 _POLL_S = 0.5
 _IDLE_S = 0.05
-"""A log that delivered nothing for so long is quiet; longer than the embedded log's rest between deliveries."""
+"""A log that was listened to and delivered nothing for so long is quiet; longer than the embedded log's rest
+between deliveries."""
 _ROOM_S = 0.5
 
 
@@ -185,8 +186,8 @@ class Consumer:
         now = self._clock.monotonic()
         match delivery:
             case Records(items):
-                self._heard_at = now
                 self._pipeline.take(items, now)
+                self._heard_at = self._clock.monotonic()
             case Assigned(partitions):
                 if self._paused:
                     self._subscription.pause(partitions)
@@ -286,17 +287,22 @@ class Consumer:
             self.state.update(dead_letters=self._dead_letters, degraded=degraded)
 
     def _throttle(self) -> None:
-        """Read no more than there is room for; only a longer wait pauses the source, since pausing has a price."""
+        """Read no more than there is room for; only a longer wait pauses the source, since pausing has a price.
+
+        A log that nobody listened to meanwhile is not called quiet for it.
+        """
         pipeline = self._pipeline
         if not pipeline.has_room and not self._paused:
             pipeline.wait(_ROOM_S)
-            pipeline.pump(self._clock.monotonic())
+            self._heard_at = self._clock.monotonic()
+            pipeline.pump(self._heard_at)
             if not pipeline.has_room:
                 self._subscription.pause(pipeline.partitions)
                 self._paused = True
         elif pipeline.has_room and self._paused:
             self._subscription.resume(pipeline.partitions)
             self._paused = False
+            self._heard_at = self._clock.monotonic()
 
     def _wake(self) -> None:
         subscription: Subscription | None = getattr(self, "_subscription", None)

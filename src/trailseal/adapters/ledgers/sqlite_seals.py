@@ -30,6 +30,8 @@ STATEMENTS = (
 )
 _MAX_SIZE = 2**63 - 1
 _MOST_AT_ONCE = 500
+_KEPT_AT_ONCE = 100
+"""SQLite lets go of the interpreter once a statement, and a thread that computes gives it back only 5 ms later."""
 
 
 class SqliteSeals:
@@ -50,8 +52,15 @@ class SqliteSeals:
         """See `SealStore.keep_tiles`."""
         if not tiles:
             return
+        kept = list(tiles.items())
         with self._transaction("keep tiles") as connection:
-            connection.executemany("INSERT OR IGNORE INTO tiles (root, data) VALUES (?, ?)", tiles.items())
+            for start in range(0, len(kept), _KEPT_AT_ONCE):
+                some = kept[start : start + _KEPT_AT_ONCE]
+                marks = ",".join(["(?, ?)"] * len(some))
+                connection.execute(
+                    f"INSERT OR IGNORE INTO tiles (root, data) VALUES {marks}",  # noqa: S608 - marks only
+                    [part for tile in some for part in tile],
+                )
 
     def tile(self, root: bytes) -> bytes | None:
         """See `SealStore.tile`."""
