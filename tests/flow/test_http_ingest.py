@@ -194,6 +194,34 @@ def test_what_the_log_cannot_take_is_a_503_and_nothing_is_acknowledged(
     assert "results" not in (response.json or {})
 
 
+def test_a_failed_append_is_tried_once_whatever_went_wrong(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def break_down(records: list[NewRecord]) -> list[Position]:
+        tried.append(records)
+        raise RuntimeError("nobody expected this")
+
+    monkeypatch.setattr(system.engines.log, "append", break_down)
+    assert system.post(event(), status=500)["status"] == 500
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize(
+    ("media", "path"),
+    [("application/json", ""), ("application/json; charset=utf-8", ""), (NDJSON, "?format=native")],
+)
+def test_one_event_is_taken_alike_on_every_way_in(system: HttpSystem, media: str, path: str) -> None:
+    body = json.dumps(event(tenant_id="acme")).encode() + b" \r\n"
+    answer = system.post(body, media=media, path=f"/events{path}")
+    (record,) = records(system)
+    made = (record.header(HEADER_ID) or b"").decode()
+    assert answer["results"] == [{"index": 0, "status": "accepted", "id": made, "position": "1/0/0"}]
+    assert [name for name, _ in record.headers] == [HEADER_TENANT, HEADER_FORMAT, HEADER_ID, HEADER_SALT]
+    assert (record.key, record.value) == (b"acme", body.strip())
+
+
 def test_cloudevents_are_known_by_their_media_type(system: HttpSystem) -> None:
     cloud = {
         "specversion": "1.0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 from flask import Flask, Request, Response, request
@@ -27,11 +28,14 @@ from trailseal.telemetry import EVENTS_ACCEPTED, EVENTS_REJECTED
 
 MAX_EVENTS = 10_000
 """Events in one request."""
+FAILED = "trailseal.failed"
+"""Where `take_plain` leaves in the environment what the log said; the route raises it and appends nothing."""
 TENANT_NOT_ALLOWED = "tenant-not-allowed"
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 _CLOUDEVENTS = frozenset({"application/cloudevents+json", "application/cloudevents-batch+json"})
 _SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,6 +92,8 @@ def install_ingest(app: Flask, services: Services) -> None:
 
     @app.post("/events")
     def post_events() -> Response:
+        if FAILED in request.environ:
+            raise request.environ[FAILED]
         principal = principal_of(request.environ)
         principal.require("events:write")
         lines, content_format = _media_type(request)
@@ -100,6 +106,33 @@ def install_ingest(app: Flask, services: Services) -> None:
             detail = f"The request holds {len(values)} events; {MAX_EVENTS} are allowed: send several requests."
             raise Refusal(413, "too-many-events", detail)
         return _json(_take(services, door, values))
+
+
+def take_plain(services: Services, principal: Principal, environ: dict[str, Any], value: bytes) -> bytes | None:
+    """Take in one good native event: the same verdict as the route's, as JSON.
+
+    Args:
+        services: the log and the clock.
+        principal: may write events.
+        environ: of the request; where the log refuses, it holds the error under `FAILED`.
+        value: the event's bytes, without white space around them.
+
+    Returns:
+        The answer's body; None where the route has to say what is wrong. Nothing was kept then, or, where appending
+        failed, nothing that may be appended once more.
+    """
+    door = _Door("native", principal.tenants, _default_tenant(principal.tenants), services.clock.now_us())
+    verdict = _judge(value, door, os.urandom(SALT_BYTES))
+    if isinstance(verdict, Problem):
+        return None
+    event_id, record = verdict
+    try:
+        (position,) = services.log.append((record,))
+    except Exception as error:  # noqa: BLE001 - the route raises it again, where every error gets its shape
+        environ[FAILED] = error
+        return None
+    EVENTS_ACCEPTED.inc()
+    return _encode(IngestAnswer(1, 0, [Verdict(0, "accepted", event_id, str(position))]))
 
 
 def _media_type(incoming: Request) -> tuple[bool, str | None]:
@@ -131,11 +164,16 @@ def _door(incoming: Request, principal: Principal, content_format: str | None, n
             raise InvalidQuery(Problem(problem.code, problem.detail, parameter="tenant_id"))
         if tenants is not None and tenant not in tenants:
             raise NotAllowed("This key does not reach that tenant: leave tenant_id out, or use another key.")
-    elif tenants is None:
-        tenant = DEFAULT_TENANT
-    elif len(tenants) == 1:
-        tenant = tenants[0]
+    else:
+        tenant = _default_tenant(tenants)
     return _Door(wire, tenants, tenant, now_us)
+
+
+def _default_tenant(tenants: tuple[str, ...] | None) -> str | None:
+    """Whose event one is that does not say; None where the credential leaves it open."""
+    if tenants is None:
+        return DEFAULT_TENANT
+    return tenants[0] if len(tenants) == 1 else None
 
 
 def _lines(body: bytes) -> list[bytes]:
@@ -252,4 +290,4 @@ def _names_a_tenant(value: bytes) -> bool:
 
 
 def _json(answer: IngestAnswer) -> Response:
-    return Response(msgspec.json.encode(answer), 200, content_type="application/json")
+    return Response(_encode(answer), 200, content_type="application/json")
