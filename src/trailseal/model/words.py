@@ -22,7 +22,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, filterfalse
 from typing import Final
 
 from trailseal.errors import InvalidQuery, Problem
@@ -70,6 +70,8 @@ def _class(character: str) -> str:
 
 
 _CLASSES: Final = _bytes_table(_class)
+_JOINTS: Final = _bytes_table(lambda character: _class(character).replace(" ", "."))
+"""As `_CLASSES`, with spaces as signs: wherever two of them meet, a chunk may begin or end with a sign."""
 _PLAIN: Final = bytes(code for code in range(_ASCII) if _class(chr(code)) in "a " or chr(code) in "_.-")
 _TO_NAMES: Final = _bytes_table(lambda character: character if character.isalnum() or character in "_.-" else " ")
 _TO_RUNS: Final = _bytes_table(lambda character: character if character.isalnum() else " ")
@@ -174,32 +176,36 @@ def _clean_words(text: str) -> str | None:
     """The words of a short folded ASCII text; None where one of its chunks has to be looked at by itself.
 
     Whole chunks stay as they are. In those with signs, every sign becomes a space for the runs, and every sign but
-    ``_``, ``.`` and ``-`` for the names; so neither runs nor names are cut apart one by one.
+    ``_``, ``.`` and ``-`` for the names; so neither runs nor names are cut apart one by one. Where no two signs or
+    spaces meet, as in most texts, no chunk has a sign at an end, and nothing comes out with two spaces in a row.
     """
     data = text.encode("ascii")
-    if _is_odd(data.translate(_CLASSES)):
+    joints = data.translate(_JOINTS)
+    tidy = b".." not in joints and joints[:1] == b"a" == joints[-1:]
+    if b"!" in joints or not (tidy or _is_clean(data)):
         return None
     words = text.split()
     if len(text) > _NEVER_HASHED and max(map(len, words), default=0) > _NEVER_HASHED:
         return None
-    compound = [chunk for chunk in words if not chunk.isalnum()]
+    compound = list(filterfalse(str.isalnum, words))
     signs = data.translate(None, _PLAIN)
     if signs:
-        with_signs = [chunk for sign in map(chr, set(signs)) for chunk in compound if sign in chunk]
+        kinds = {signs[0]} if signs.count(signs[0]) == len(signs) else set(signs)
+        with_signs = [chunk for sign in map(chr, kinds) for chunk in compound if sign in chunk]
         names = " ".join(with_signs).encode("ascii").translate(_TO_NAMES)
-        if _is_odd(names.translate(_CLASSES)):
+        if not (tidy or _is_clean(names)):
             return None
         words.append(names.decode("ascii"))
     if compound:
         words.append(" ".join(compound).encode("ascii").translate(_TO_RUNS).decode("ascii"))
     joined = " ".join(words)
-    return " ".join(joined.split()) if "  " in joined else joined
+    return joined if tidy or "  " not in joined else " ".join(joined.split())
 
 
-def _is_odd(classes: bytes) -> bool:
-    """Whether there is a delimiter, or punctuation at an end of a chunk."""
-    edged = b" %b " % classes
-    return b"!" in edged or b" ." in edged or b". " in edged
+def _is_clean(data: bytes) -> bool:
+    """Whether no chunk of a folded text has punctuation at an end."""
+    edged = b" %b " % data.translate(_CLASSES)
+    return b" ." not in edged and b". " not in edged
 
 
 def _first_words(text: str) -> tuple[str, ...]:
