@@ -121,7 +121,7 @@ ENGINES = {
         ),
         Engine(
             "elasticsearch",
-            "Elasticsearch 9.5.3",
+            f"Elasticsearch {packages.ELASTICSEARCH_VERSION}",
             (
                 Port("port", "TRAILSEAL_SERVERS_ELASTICSEARCH_PORT", 19200),
                 Port("transport", "TRAILSEAL_SERVERS_ELASTICSEARCH_TRANSPORT_PORT", 100),

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import shutil
+import string
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from errors import ServersError
 
 HERE = Path(__file__).resolve().parent
 MINIMUM_JAVA = 21
+ELASTICSEARCH_VERSION = os.environ.get("TRAILSEAL_SERVERS_ELASTICSEARCH_VERSION") or "9.5.3"
 
 
 def cache_folder() -> Path:
@@ -74,14 +76,14 @@ def find_java() -> tuple[str, list[str]]:
     )
 
 
-def _maven_jars(pom: Path, target: Path) -> None:
+def _maven_jars(pom: Path, target: Path, *definitions: str) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServersError("mvn not found, and the jars are not in the cache yet: install Maven")
     target.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as work:
         shutil.copy(pom, work)
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={target}"]
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={target}", *definitions]
         done = subprocess.run(
             [maven, "-q", "-B", "-C", *goal], cwd=work, capture_output=True, text=True, check=False
         )
@@ -91,9 +93,10 @@ def _maven_jars(pom: Path, target: Path) -> None:
         raise ServersError(f"Maven could not fetch the jars of {pom.parent.name}: {why}")
 
 
-def _built(name: str, sources: list[Path], build: Callable[[Path], None]) -> Path:
+def _built(name: str, sources: list[Path], build: Callable[[Path], None], version: str = "") -> Path:
     """Return the cached folder made from these sources, making it whole or not at all."""
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    contents = [version.encode(), *(path.read_bytes() for path in sources)]
+    digest = hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{digest}"
     with locked(cache_folder() / f"{name}.lock"):
         if not folder.is_dir():
@@ -118,19 +121,20 @@ def elasticsearch_home() -> Path:
     folder = HERE / "elasticsearch"
     compiler = HERE / "compiler" / "pom.xml"
     sources = [folder / "pom.xml", folder / "StartNode.java", folder / "plugin-descriptor.properties", compiler]
-    return _built("elasticsearch", sources, _build_elasticsearch)
+    return _built("elasticsearch", sources, _build_elasticsearch, ELASTICSEARCH_VERSION)
 
 
 def _build_elasticsearch(target: Path) -> None:
     folder = HERE / "elasticsearch"
     java, _ = find_java()
-    _maven_jars(folder / "pom.xml", target / "lib")
+    _maven_jars(folder / "pom.xml", target / "lib", f"-Delasticsearch.version={ELASTICSEARCH_VERSION}")
     module = target / "modules" / "transport-netty4"
     module.mkdir(parents=True)
     # A module has its own class loader; what it shares with lib would be on the class path twice.
     for jar in (target / "lib").glob("*netty*.jar"):
         jar.rename(module / jar.name)
-    shutil.copy(folder / "plugin-descriptor.properties", module)
+    described = string.Template((folder / "plugin-descriptor.properties").read_text())
+    (module / "plugin-descriptor.properties").write_text(described.substitute(version=ELASTICSEARCH_VERSION))
     with tempfile.TemporaryDirectory() as work:
         _maven_jars(HERE / "compiler" / "pom.xml", Path(work) / "ecj")
         compiler = next((Path(work) / "ecj").glob("ecj-*.jar"))

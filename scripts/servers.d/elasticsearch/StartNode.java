@@ -1,4 +1,6 @@
+import java.lang.reflect.Method;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
@@ -7,6 +9,7 @@ import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.env.Environment;
 import org.elasticsearch.node.InternalSettingsPreparer;
 import org.elasticsearch.node.Node;
+import org.elasticsearch.plugins.PluginBundle;
 import org.elasticsearch.plugins.PluginsLoader;
 
 /**
@@ -24,7 +27,7 @@ public final class StartNode {
             settings, Map.of(), home.resolve("config"), () -> "local");
         LogConfigurator.configure(env, true);
         PluginsLoader loader = PluginsLoader.createPluginsLoader(
-            PluginsLoader.loadModulesBundles(env.modulesDir(), false), Set.of(), Map.of(), false);
+            bundles(env.modulesDir()), Set.of(), Map.of(), false);
         Node node = new Node(env, loader);
         CountDownLatch closed = new CountDownLatch(1);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
@@ -38,5 +41,14 @@ public final class StartNode {
         }, "close-node"));
         node.start();
         closed.await();
+    }
+
+    /** Version 9 asks besides whether stable plugins count; version 8 does not. */
+    @SuppressWarnings("unchecked")
+    private static Set<PluginBundle> bundles(Path modules) throws ReflectiveOperationException {
+        Method load = Arrays.stream(PluginsLoader.class.getMethods())
+            .filter(method -> method.getName().equals("loadModulesBundles")).findFirst().orElseThrow();
+        Object[] arguments = load.getParameterCount() == 1 ? new Object[] {modules} : new Object[] {modules, false};
+        return (Set<PluginBundle>) load.invoke(null, arguments);
     }
 }
