@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trailseal.ports.cache import Token
+from trailseal.ports.cache import Found
 
 
 class RecordingCache:
@@ -16,17 +16,17 @@ class RecordingCache:
         self.refused = 0
         self.writer: list[bool] = []
 
-    def get(self, key: str) -> bytes | None:
-        """Nothing is held."""
+    def find(self, question: str, names: Sequence[str], claim_s: float) -> Found | None:
+        """Nothing is held: bypass."""
 
-    def put(self, key: str, value: bytes, ttl_s: float) -> None:
+    def keep(self, question: str, found: Found, value: bytes, ttl_s: float, earlier_s: float) -> None:
         """Nothing is kept."""
 
-    def delete(self, key: str) -> None:
-        """Nothing is held."""
+    def release(self, question: str, found: Found) -> None:
+        """There is nothing to give back."""
 
-    def tokens(self, names: Sequence[str]) -> list[Token] | None:
-        """There are none: bypass."""
+    def earlier(self, question: str) -> bytes | None:
+        """Nothing is held."""
 
     def renew(self, names: Sequence[str]) -> bool:
         if not self.reachable:
@@ -37,12 +37,6 @@ class RecordingCache:
 
     def writer_here(self, present: bool) -> None:
         self.writer.append(present)
-
-    def claim(self, key: str, ttl_s: float) -> str | None:
-        """Nobody computes anything."""
-
-    def release(self, key: str, claim: str) -> None:
-        """There is nothing to give back."""
 
     def close(self) -> None:
         """Nothing to release."""

@@ -18,6 +18,7 @@ from redis import Redis
 from conformance.cache_contract import CacheContract
 from servers.waiting import eventually
 from trailseal.adapters.caches.redis import CircuitBreaker, RedisCache, RedisOptions
+from trailseal.ports.cache import Found
 
 ENOUGH_S = 1.0
 """A time-out that a busy test machine keeps; the product's 50 ms are tested by their own test."""
@@ -96,19 +97,33 @@ def open_cache(caches: list[RedisCache], url: str, **options: object) -> RedisCa
     return caches[-1]
 
 
-def values(cache: RedisCache, *names: str) -> list[str]:
-    tokens = cache.tokens(names)
-    assert tokens is not None
-    return [token.value for token in tokens]
+def mark(cache: RedisCache, *names: str) -> str:
+    found = cache.find("mark", names, 0.001)
+    assert found is not None
+    return found.mark
+
+
+def put(cache: RedisCache, question: str, value: bytes) -> None:
+    found = cache.find(question, ["a"], 1)
+    assert found is not None
+    cache.keep(question, found, value, 60, 60)
+
+
+def got(cache: RedisCache, question: str) -> bytes | None:
+    found = cache.find(question, ["a"], 1)
+    return None if found is None else found.value
 
 
 def everything(cache: RedisCache) -> tuple[object, ...]:
     """Call every method once; what they say."""
-    cache.put("k", b"v", 10)
-    cache.delete("other")
-    cache.release("k", "nobody")
+    found = Found("0" * 40, 0.0, None, "nobody")
+    cache.keep("q", found, b"v", 10, 10)
+    cache.release("q", found)
     cache.writer_here(present=False)
-    return cache.get("k"), cache.tokens(["a"]), cache.renew(["a"]), cache.claim("k2", 1)
+    return cache.find("q", ["a"], 1), cache.earlier("q"), cache.renew(["a"]), cache.clear()
+
+
+NOTHING = (None, None, False, False)
 
 
 class TestRedisCache(CacheContract):
@@ -127,21 +142,19 @@ def test_a_redis_that_is_stopped_never_raises_and_is_used_again_when_it_is_back(
     own_redis: OwnRedis, caches: list[RedisCache]
 ) -> None:
     cache = open_cache(caches, own_redis.url, open_s=0.05)
-    before = values(cache, "a")
-    cache.put("k", b"old", 60)
+    before = mark(cache, "a")
+    put(cache, "q", b"old")
     own_redis.kill()
 
     for _ in range(5):
-        got, tokens, renewed, claim = everything(cache)
-        assert (got, tokens, renewed) == (None, None, False)
-        assert claim is not None  # everybody may compute
+        assert everything(cache) == NOTHING
     assert not cache.reachable
 
     own_redis.start()
     eventually(lambda: cache.renew(["a"]))
     assert cache.reachable
-    assert values(cache, "a") != before
-    assert cache.get("k") is None
+    assert mark(cache, "a") != before
+    assert got(cache, "q") is None
 
 
 def test_a_redis_that_hangs_costs_a_few_time_outs_and_then_nothing(
@@ -153,7 +166,7 @@ def test_a_redis_that_hangs_costs_a_few_time_outs_and_then_nothing(
 
     started = time.monotonic()
     for _ in range(500):
-        assert cache.get("k") is None
+        assert cache.find("q", ["a"], 1) is None
         assert not cache.renew(["a"])
     took = time.monotonic() - started
     own_redis.signal(signal.SIGCONT)
@@ -169,39 +182,43 @@ def test_a_hanging_redis_that_goes_on_is_used_again(own_redis: OwnRedis, caches:
     own_redis.signal(signal.SIGCONT)
 
     eventually(lambda: cache.renew(["a"]))
-    eventually(lambda: cache.tokens(["a"]) is not None)
+    eventually(lambda: cache.find("q", ["a"], 1) is not None)
 
 
 def test_a_redis_that_comes_back_with_an_older_state_gives_no_old_token(
     own_redis: OwnRedis, caches: list[RedisCache]
 ) -> None:
     cache = open_cache(caches, own_redis.url)
-    old = values(cache, "a", "*")
+    old = mark(cache, "a", "*")
+    put(cache, "q", b"old")
     with Redis.from_url(own_redis.url) as admin:
         admin.save()
     assert cache.renew(["a", "*"])
-    new = values(cache, "a", "*")
+    new = mark(cache, "a", "*")
     own_redis.kill()
     own_redis.start()
 
-    eventually(lambda: cache.tokens(["a"]) is not None)
-    restored = values(cache, "a", "*")
+    eventually(lambda: cache.find("mark", ["a", "*"], 0.001) is not None)
+    restored = mark(cache, "a", "*")
 
-    assert len({*old, *new, *restored}) == 6
+    assert len({old, new, restored}) == 3
+    assert got(cache, "q") is None
     with Redis.from_url(own_redis.url) as admin:
         assert admin.keys("*token:a")  # it did come back with what it had saved
 
 
 def test_an_evicted_token_never_comes_back(redis_url: str, redis_prefix: str, caches: list[RedisCache]) -> None:
     cache = open_cache(caches, redis_url, prefix=redis_prefix)
-    before = values(cache, "a", "b")
+    before = [mark(cache, "a"), mark(cache, "b")]
+    put(cache, "q", b"old")
     with Redis.from_url(redis_url) as admin:
         assert admin.delete(f"{redis_prefix}token:a") == 1
 
-    after = values(cache, "a", "b")
+    after = [mark(cache, "a"), mark(cache, "b")]
 
     assert after[0] != before[0]
     assert after[1] == before[1]
+    assert got(cache, "q") is None
 
 
 def test_a_token_expires_when_nobody_asks_for_it(
@@ -209,9 +226,9 @@ def test_a_token_expires_when_nobody_asks_for_it(
 ) -> None:
     cache = open_cache(caches, redis_url, prefix=redis_prefix, token_ttl_s=0.05)
     with Redis.from_url(redis_url) as admin:
-        first = values(cache, "a")
+        first = mark(cache, "a")
         eventually(lambda: not admin.exists(f"{redis_prefix}token:a"))
-    assert values(cache, "a") != first
+    assert mark(cache, "a") != first
 
 
 def test_thousands_of_tokens_can_be_asked_for_at_once(
@@ -220,23 +237,24 @@ def test_thousands_of_tokens_can_be_asked_for_at_once(
     cache = open_cache(caches, redis_url, prefix=redis_prefix)
     names = [f"tenant/{number}" for number in range(12_000)]
 
-    first = values(cache, *names)
+    first = mark(cache, *names)
 
-    assert len(set(first)) == len(names)
-    assert values(cache, *names) == first
-    assert cache.renew(names)
-    assert not set(first) & set(values(cache, *names))
+    assert mark(cache, *names) == first
+    for renewed in (names[0], names[6_000], names[-1]):
+        before = mark(cache, *names)
+        assert cache.renew([renewed])
+        assert mark(cache, *names) != before
 
 
 def test_a_value_larger_than_the_limit_is_not_kept(
     redis_url: str, redis_prefix: str, caches: list[RedisCache]
 ) -> None:
     cache = open_cache(caches, redis_url, prefix=redis_prefix, max_value_bytes=100)
-    cache.put("small", b"x" * 100, 10)
-    cache.put("large", b"x" * 101, 10)
+    put(cache, "small", b"x" * 100)
+    put(cache, "large", b"x" * 101)
 
-    assert cache.get("small") == b"x" * 100
-    assert cache.get("large") is None
+    assert got(cache, "small") == b"x" * 100
+    assert got(cache, "large") is None
 
 
 def test_wrong_credentials_are_a_cache_that_cannot_be_reached(
@@ -248,33 +266,9 @@ def test_wrong_credentials_are_a_cache_that_cannot_be_reached(
     wrong = open_cache(caches, own_redis.url, password=secret)
     right = open_cache(caches, own_redis.url, password="right")  # noqa: S106 - a test's own server
 
-    assert everything(wrong)[:3] == (None, None, False)
+    assert everything(wrong) == NOTHING
     assert secret not in repr(wrong._options)
     assert right.renew(["a"])
-
-
-def test_a_lease_is_held_by_one_of_many_threads(
-    redis_url: str, redis_prefix: str, caches: list[RedisCache]
-) -> None:
-    cache = open_cache(caches, redis_url, prefix=redis_prefix)
-    together = threading.Barrier(16)
-    claims: list[str | None] = []
-
-    def claim() -> None:
-        together.wait()
-        claims.append(cache.claim("k", 30))
-
-    threads = [threading.Thread(target=claim) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    (held,) = [claim for claim in claims if claim is not None]
-    cache.release("k", "somebody else's")
-    assert cache.claim("k", 30) is None
-    cache.release("k", held)
-    assert cache.claim("k", 30) is not None
 
 
 def test_the_circuit_opens_after_failures_in_a_row_and_lets_one_call_through_to_try() -> None:

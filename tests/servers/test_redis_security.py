@@ -71,9 +71,12 @@ def test_tokens_and_values_pass_through_tls_within_the_products_own_time_outs(po
     cache = cache_of(port, tmp_path, ca=tmp_path / "ca.pem")
     eventually(lambda: cache.trouble() is None)
     eventually(lambda: cache.renew(["a"]))
-    assert cache.tokens(["a"]) is not None
-    cache.put("k", b"v", 10)
-    assert cache.get("k") == b"v"
+    looked = cache.find("q", ["a"], 1)
+    assert looked is not None
+    cache.keep("q", looked, b"v", 10, 10)
+    found = cache.find("q", ["a"], 1)
+    assert found is not None
+    assert found.value == b"v"
     cache.close()
 
 
@@ -81,7 +84,7 @@ def test_a_wrong_password_is_named_and_costs_misses_only(port: int, tmp_path: Pa
     cache = cache_of(port, tmp_path, password="wrong-one", ca=tmp_path / "ca.pem")  # noqa: S106 - wrong on purpose
     eventually(lambda: "refuses our credentials" in (cache.trouble() or ""))
     assert "wrong-one" not in (cache.trouble() or "")
-    assert (cache.get("k"), cache.tokens(["a"]), cache.renew(["a"])) == (None, None, False)
+    assert (cache.find("q", ["a"], 1), cache.renew(["a"])) == (None, False)
     cache.close()
 
 
@@ -91,7 +94,7 @@ def test_a_certificate_of_a_stranger_is_not_talked_over(port: int, tmp_path: Pat
     elsewhere.mkdir()
     cache = cache_of(port, tmp_path, ca=Authority(elsewhere).path)
     assert "does not answer" in (cache.trouble() or "")
-    assert (cache.get("k"), cache.tokens(["a"]), cache.renew(["a"])) == (None, None, False)
+    assert (cache.find("q", ["a"], 1), cache.renew(["a"])) == (None, False)
     cache.close()
 
 

@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from trailseal.api.events import PlanMemory, install_events
 from trailseal.api.export import install_export
 from trailseal.api.fast_lane import FastLane
-from trailseal.api.gate import OPEN_ROUTES, admit
+from trailseal.api.gate import FAILURE, OPEN_ROUTES, STARTED, admit
 from trailseal.api.health import install_health
 from trailseal.api.ingest import install_ingest
 from trailseal.api.integrity import INTEGRITY_ROUTES, install_integrity
@@ -21,8 +21,6 @@ from trailseal.api.problems import install_problems
 from trailseal.api.services import Services
 from trailseal.query.parsing import PAGE
 from trailseal.telemetry import HTTP_REQUESTS, HTTP_SECONDS
-
-_STARTED = "trailseal.started"
 
 
 class ApiApp(Flask):
@@ -61,7 +59,10 @@ def _install_gate(app: Flask, services: Services) -> None:
     def gate() -> None:
         asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - one look-up, not six
         environ = asked.environ
-        environ[_STARTED] = time.perf_counter()
+        environ.setdefault(STARTED, time.perf_counter())
+        failure = environ.get(FAILURE)
+        if failure is not None:
+            raise failure
         rule = asked.url_rule
         admit(environ, None if rule is None else rule.rule, authenticator, open_routes)
 
@@ -82,7 +83,7 @@ def _install_metrics(app: Flask) -> None:
                 HTTP_SECONDS.labels(method=method, route=route),
             )
         known[0].inc()
-        started = asked.environ.get(_STARTED)
+        started = asked.environ.get(STARTED)
         if started is not None:
             known[1].observe(time.perf_counter() - started)
         return response

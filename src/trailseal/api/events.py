@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from flask import Flask, Response, request
@@ -18,6 +21,8 @@ from trailseal.query.times import parse_bound, resolve
 
 JSON = "application/json"
 _PLANS = 2_048
+_PLAIN_QUERY = re.compile(r"(?:(?:^|&)[a-zA-Z0-9_.!-]*=[a-zA-Z0-9_.~!*:/%+-]*)*")
+"""Names without escapes, values that may stand in a link as they are."""
 
 
 class PlanMemory:
@@ -41,6 +46,19 @@ class PlanMemory:
         return self._services.query.plan(parse_query_string(raw, beside=self._beside), tenants)
 
 
+def find_page(environ: Mapping[str, Any], services: Services, pages: PlanMemory) -> Answer:
+    """The page that a request behind the gate asks for.
+
+    Raises:
+        NotAllowed: the key may not read.
+        InvalidQuery: a parameter breaks a rule.
+        Unavailable: the index cannot answer.
+    """
+    principal = principal_of(environ)
+    principal.require("events:read")
+    return services.query.search(pages.plan(environ["QUERY_STRING"], principal.tenants))
+
+
 def install_events(app: Flask, services: Services, pages: PlanMemory) -> None:
     """Add the routes; ``pages`` remembers the plans of ``GET /events``."""
     counts = PlanMemory(services, beside=())
@@ -48,11 +66,8 @@ def install_events(app: Flask, services: Services, pages: PlanMemory) -> None:
     @app.get("/events")
     def events() -> Response:
         environ = request.environ
-        raw = environ["QUERY_STRING"]
-        principal = principal_of(environ)
-        principal.require("events:read")
-        answer = services.query.search(pages.plan(raw, principal.tenants))
-        return Response(answer.body, 200, answer_headers(answer, raw))
+        answer = find_page(environ, services, pages)
+        return Response(answer.body, 200, answer_headers(answer, environ["QUERY_STRING"]))
 
     @app.get("/events/count")
     def count() -> Response:
@@ -69,11 +84,13 @@ def install_events(app: Flask, services: Services, pages: PlanMemory) -> None:
         return _one_event(services, event_id, principal.tenants)
 
 
-@lru_cache(maxsize=_PLANS)
 def next_link(raw: str, cursor: str) -> str:
     """The query string of the next page: the same question, another cursor."""
-    pairs = [(name, value) for name, value in parse_qsl(raw, keep_blank_values=True) if name != "cursor"]
-    return urlencode([*pairs, ("cursor", cursor)])
+    if _PLAIN_QUERY.fullmatch(raw) is None:
+        pairs = [(name, value) for name, value in parse_qsl(raw, keep_blank_values=True) if name != "cursor"]
+        return urlencode([*pairs, ("cursor", cursor)])
+    kept = [pair for pair in raw.split("&") if pair and not pair.startswith("cursor=")]
+    return "&".join([*kept, f"cursor={cursor}"])
 
 
 def answer_headers(answer: Answer, raw: str) -> list[tuple[str, str]]:

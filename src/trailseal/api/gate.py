@@ -13,6 +13,10 @@ from trailseal.api.problems import Refusal
 _HOW = "make one with `trailseal api-keys create`."
 OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/errors", "/assets/<name>"})
 """Routes that hold nothing of anybody's and answer without a key."""
+FAILURE = "trailseal.failure"
+"""Where the WSGI environment holds what went wrong before Flask saw the request."""
+STARTED = "trailseal.started"
+"""Where it holds when the request came, by `time.perf_counter`."""
 _PRINCIPAL = "trailseal.principal"
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "decode_record",
     "decode_with",
     "detect",
+    "plain_native",
 ]
 
 FORMATS: Final[dict[str, Format]] = {
@@ -85,6 +86,20 @@ def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_wor
         known = ", ".join(FORMATS)
         raise refuse("unknown-format", f"the header {HEADER_FORMAT} names none of {known}", HEADER_FORMAT)
     return form.decode(record.value, context)
+
+
+def plain_native(record: Record) -> dict[str, str] | None:
+    """Our own headers of a record that is certainly native; None where it takes a look to tell, or is none.
+
+    Raises:
+        InvalidEvent: the headers break a rule.
+    """
+    names = _names(record)
+    name = names.get(HEADER_FORMAT)
+    if name is None:
+        other = record.header(cloudevents.BINARY_VERSION) or record.header(_CONTENT_TYPE)
+        return names if other is None else None
+    return names if name == native.NAME else None
 
 
 def decode_admin(record: Record) -> Decoded:

@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from trailseal.errors import IntegrityViolation, InvalidEvent
-from trailseal.formats import decode_with
-from trailseal.model.event import SCHEMA_VERSION, Actor, Change, Context, Event, Resource
+from trailseal.formats import decode_with, native, plain_native
+from trailseal.model.event import DEFAULT_TENANT, SCHEMA_VERSION, Actor, Change, Context, Event, Resource
 from trailseal.model.projection import Hit
-from trailseal.model.record import Position
-from trailseal.model.timestamps import format_rfc3339
+from trailseal.model.record import HEADER_ID, HEADER_TENANT, Position
+from trailseal.model.timestamps import format_rfc3339, parse_rfc3339
 
 _NO_CONTEXT: Final = Context()
 _MS_IN_US: Final = 1000
@@ -133,5 +133,48 @@ def rendered(hit: Hit, *, with_record: bool = False, seal: EventSeal | None = No
 
 
 def render(hit: Hit, *, with_record: bool = False, seal: EventSeal | None = None) -> bytes:
-    """A found event as JSON; see `rendered`."""
-    return _encoder.encode(rendered(hit, with_record=with_record, seal=seal))
+    """A found event as one line of JSON; see `rendered`."""
+    shown = None if with_record or seal is not None else _sliced(hit)
+    return _encoder.encode(rendered(hit, with_record=with_record, seal=seal) if shown is None else shown)
+
+
+def _sliced(hit: Hit) -> RenderedEvent | None:
+    """What `rendered` makes of a native record, its metadata copied as bytes; None where it has to look closer."""
+    record = hit.record
+    try:
+        names = plain_native(record)
+        event = None if names is None or record.value is None else native.sliced(record.value)
+        if names is None or event is None:
+            return None
+        return _shown_sliced(hit, names, event)
+    except (InvalidEvent, ValueError):
+        return None
+
+
+def _shown_sliced(hit: Hit, names: dict[str, str], event: native.SlicedEvent) -> RenderedEvent:
+    record, actor, resource, context = hit.record, event.actor, event.resource, event.context
+    metadata: Any = event.metadata
+    if _is_empty(bytes(metadata)):
+        metadata = {}
+    return RenderedEvent(
+        schema_version=SCHEMA_VERSION,
+        id=names.get(HEADER_ID) or event.id or hit.key.id,
+        timestamp=format_rfc3339(parse_rfc3339(event.timestamp)),
+        received_at=format_rfc3339(record.timestamp_ms * _MS_IN_US),
+        tenant_id=names.get(HEADER_TENANT) or event.tenant_id or DEFAULT_TENANT,
+        actor=Actor(actor) if isinstance(actor, str) else actor,
+        action=event.action,
+        outcome=event.outcome or "success",
+        format=native.NAME,
+        position=str(record.position),
+        resource=Resource(resource) if isinstance(resource, str) else resource,
+        reason=event.reason,
+        context=None if context is None or context == _NO_CONTEXT else native.canonical(context),
+        changes=event.changes or (),
+        metadata=metadata,
+    )
+
+
+def _is_empty(metadata: bytes) -> bool:
+    """Whether there is nothing in it: left out, null or an object without keys."""
+    return metadata in {b"", b"null", b"{}"} or not metadata[1:-1].strip()

@@ -8,35 +8,56 @@ from typing import Protocol
 import msgspec
 
 
-class Token(msgspec.Struct, frozen=True, gc=False):
-    """A random value that stands for "nothing of this changed since".
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """What a cache says to a question at one moment.
+
+    A token is a random value under a name that stands for "nothing of this changed since".
 
     Attributes:
-        value: goes into cache keys; a renewal makes a new random one, so old entries are never found again.
-        age_s: seconds since the renewal, by the cache's own clock.
+        mark: names the state of all tokens the question depends on; each renewal of one makes it another for ever.
+        age_s: seconds since the youngest of them was renewed, by the cache's own clock.
+        value: what was kept under this mark and still lives, or None.
+        claim: the lease to compute the value, given to one asker at a time where there is none; None: somebody else
+            holds it, or there is a value.
     """
 
-    value: str
+    mark: str
     age_s: float
+    value: bytes | None = None
+    claim: str | None = None
 
 
 class QueryCache(Protocol):
-    """Byte values under text keys, and named tokens. Safe to use from many threads; no method ever raises."""
+    """One value a question, tied to named tokens. Safe to use from many threads; no method ever raises."""
 
-    def get(self, key: str) -> bytes | None:
-        """The value, or None: expired, evicted, never put or unreachable."""
+    def find(self, question: str, names: Sequence[str], claim_s: float) -> Found | None:
+        """The value of a question as of its tokens; where there is none, a lease to compute it.
 
-    def put(self, key: str, value: bytes, ttl_s: float) -> None:
-        """Keep the value for at most ``ttl_s`` seconds; may be dropped at once."""
+        Args:
+            question: its name.
+            names: the tokens it depends on; one that is unknown (new, evicted) begins anew with age 0.
+            claim_s: after this time a lease ends by itself.
 
-    def delete(self, key: str) -> None:
-        """Forget the value, as far as the cache can be reached."""
-
-    def tokens(self, names: Sequence[str]) -> list[Token] | None:
-        """The token of each name; a name without one gets a new one (age 0).
-
-        None: the cache cannot be reached, or may have lost a token without a trace: bypass it.
+        Returns:
+            None where the cache cannot be reached, or may have lost a token without a trace: bypass it.
         """
+
+    def keep(self, question: str, found: Found, value: bytes, ttl_s: float, earlier_s: float) -> None:
+        """Keep the value that was computed after `find`, and give its lease back; may be dropped at once.
+
+        Args:
+            question: its name; what was kept for it before is replaced.
+            found: what `find` said *before* the value was computed.
+            value: the result.
+            ttl_s: how long `find` may give it; not at all where it is not above zero.
+            earlier_s: how long `earlier` may.
+        """
+
+    def release(self, question: str, found: Found) -> None:
+        """Give the lease back without a value, if it is still this one."""
+
+    def earlier(self, question: str) -> bytes | None:
+        """The last value kept for the question within its ``earlier_s``, whatever was renewed since."""
 
     def renew(self, names: Sequence[str]) -> bool:
         """Replace the token of each name; True only when every reader sees the new ones from now on.
@@ -54,15 +75,9 @@ class QueryCache(Protocol):
     def writer_here(self, present: bool) -> None:
         """Say whether the pipeline runs in this process.
 
-        A cache that only this process sees serves (`tokens` is not None) only while it does, because no other
+        A cache that only this process sees serves (`find` is not None) only while it does, because no other
         process can renew its tokens; a shared cache ignores this.
         """
-
-    def claim(self, key: str, ttl_s: float) -> str | None:
-        """A lease to compute this key's value, or None while another holds it; ends by itself after ``ttl_s``."""
-
-    def release(self, key: str, claim: str) -> None:
-        """Give the lease back, if it is still this one."""
 
     def close(self) -> None:
         """Release connections."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -30,7 +29,7 @@ class Plan:
         with_seal: whether each event brings its seal; such a page is never cached, since seals go on changing.
         filter_key: see `Question.filter_key`.
         scope: see `scope_key`.
-        digest: names this page of this query for these tenants; without tokens it is not yet a cache key.
+        digest: names this page of this query for these tenants.
         names: the freshness tokens the answer depends on.
     """
 
@@ -70,8 +69,3 @@ def plan(question: Question, tenants: Tenants, now_us: int, codec: CursorCodec) 
         digest=sha256(msgspec.msgpack.encode(named)).hexdigest(),
         names=watched(query.tenants, query.time_from_us, query.time_to_us),
     )
-
-
-def cache_key(kind: str, digest: str, tokens: Sequence[str]) -> str:
-    """The key of an answer as of these token values; a renewed token makes it a key nobody asks for."""
-    return f"{kind}:{digest}:{sha256(' '.join(tokens).encode()).hexdigest()[:32]}"

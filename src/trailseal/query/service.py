@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -12,13 +11,13 @@ from trailseal.formats.rendering import EventSeal, render
 from trailseal.model.projection import Hit
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import month
-from trailseal.ports.cache import QueryCache
+from trailseal.ports.cache import Found, QueryCache
 from trailseal.ports.clock import Clock
 from trailseal.ports.index import EventIndex
 from trailseal.query.answers import Answer, page_body, unpack
 from trailseal.query.cursors import CursorCodec
 from trailseal.query.flights import SingleFlight
-from trailseal.query.plan import Plan, Tenants, cache_key, plan
+from trailseal.query.plan import Plan, Tenants, plan
 from trailseal.query.question import Question
 from trailseal.sealing.evidence import Evidence
 from trailseal.telemetry import CACHE_REQUESTS
@@ -37,17 +36,6 @@ _hit = CACHE_REQUESTS.labels(result="hit")
 _miss = CACHE_REQUESTS.labels(result="miss")
 _bypass = CACHE_REQUESTS.labels(result="bypass")
 _stale = CACHE_REQUESTS.labels(result="stale")
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question on its way past the cache: its keys, the age of its youngest token, and when that was read."""
-
-    page: Plan
-    key: str
-    stale_key: str
-    youngest_s: float
-    started: float
 
 
 class QueryService:
@@ -80,19 +68,6 @@ class QueryService:
             Unavailable: the index cannot answer completely, and no earlier answer may stand in.
         """
         return self._find(page) if page.with_seal else self._cached("search", page, self._find)
-
-    def remembered(self, page: Plan) -> Answer | None:
-        """The page `search` would give, if the cache holds it; never an error, never a search."""
-        if page.with_seal:
-            return None
-        tokens = self._cache.tokens(page.names)
-        if tokens is None:
-            return None
-        found = self._cache.get(cache_key("search", page.digest, [token.value for token in tokens]))
-        if found is None:
-            return None
-        _hit.inc()
-        return unpack(found)
 
     def count(self, page: Plan) -> Answer:
         """How many events match: ``{"count": …, "exact": …}``.
@@ -169,57 +144,50 @@ class QueryService:
         return Answer(msgspec.json.encode({"count": counted.value, "exact": counted.exact}))
 
     def _cached(self, kind: str, page: Plan, compute: Callable[[Plan], Answer]) -> Answer:
-        started = self._clock.monotonic()
-        tokens = self._cache.tokens(page.names)
-        if tokens is None:
-            _bypass.inc()
-            return compute(page)
-        key = cache_key(kind, page.digest, [token.value for token in tokens])
-        asked = _Asked(page, key, f"stale:{kind}:{page.digest}", min(token.age_s for token in tokens), started)
-        found = self._cache.get(key)
-        if found is not None:
-            _hit.inc()
-            return unpack(found)
-        _miss.inc()
+        name = f"{kind}:{page.digest}"
         try:
-            return unpack(self._flights.run(key, lambda: self._compute(asked, compute)))
+            return unpack(self._flights.run(name, lambda: self._answer(name, page, compute)))
         except Rebuilding:
             raise
         except Unavailable:
-            earlier = self._cache.get(asked.stale_key)
+            earlier = self._cache.earlier(name)
             if earlier is None:
                 raise
             _stale.inc()
             return unpack(earlier, stale=True)
 
-    def _compute(self, asked: _Asked, compute: Callable[[Plan], Answer]) -> bytes:
-        name = f"claim:{asked.key}"
-        claim = self._cache.claim(name, _CLAIM_TTL_S)
-        if claim is None:
-            elsewhere = self._await_other_process(asked.key)
-            if elsewhere is not None:
-                return elsewhere
-        try:
-            packed = compute(asked.page).packed()
-            ttl = self._ttl(asked) - (self._clock.monotonic() - asked.started)
-            if ttl > 0:
-                self._cache.put(asked.key, packed, ttl)
-                self._cache.put(asked.stale_key, packed, STALE_TTL_S)
-            return packed
-        finally:
-            if claim is not None:
-                self._cache.release(name, claim)
-
-    def _await_other_process(self, key: str) -> bytes | None:
-        for _ in range(_CLAIM_POLLS):
+    def _answer(self, name: str, page: Plan, compute: Callable[[Plan], Answer]) -> bytes:
+        """The answer from the cache, from another process that is at it, or computed and kept."""
+        polls_left = _CLAIM_POLLS
+        while True:
+            started = self._clock.monotonic()
+            found = self._cache.find(name, page.names, _CLAIM_TTL_S)
+            if found is None:
+                _bypass.inc()
+                return compute(page).packed()
+            if found.value is not None:
+                _hit.inc()
+                return found.value
+            if found.claim is not None or not polls_left:
+                _miss.inc()
+                return self._compute(name, page, found, started, compute)
+            polls_left -= 1
             self._clock.wait(_CLAIM_POLL_S)
-            found = self._cache.get(key)
-            if found is not None:
-                return found
-        return None
 
-    def _ttl(self, asked: _Asked) -> float:
-        if asked.youngest_s < 2 * self._index.refresh_interval_s:
+    def _compute(
+        self, name: str, page: Plan, found: Found, started: float, compute: Callable[[Plan], Answer]
+    ) -> bytes:
+        try:
+            packed = compute(page).packed()
+        except BaseException:
+            self._cache.release(name, found)
+            raise
+        spent = self._clock.monotonic() - started
+        self._cache.keep(name, found, packed, self._ttl(page, found) - spent, STALE_TTL_S)
+        return packed
+
+    def _ttl(self, page: Plan, found: Found) -> float:
+        if found.age_s < 2 * self._index.refresh_interval_s:
             return FRESH_TTL_S
-        end = asked.page.query.time_to_us
+        end = page.query.time_to_us
         return PAST_TTL_S if end is not None and end <= self._clock.now_us() else OPEN_TTL_S

@@ -12,7 +12,7 @@ from trailseal.model.projection import Entry, Hit, Projection, SortKey
 from trailseal.model.projection import entry as entry_of
 from trailseal.model.query import Condition, Count, Exact, Field, Prefix, Query
 from trailseal.model.record import Position, Record
-from trailseal.ports.cache import Token
+from trailseal.ports.cache import Found
 from trailseal.ports.index import Stored, Verdict
 
 ORIGIN = "embedded/00000000000000000000000000000000/1"
@@ -145,38 +145,46 @@ class PlainCache:
 
     Attributes:
         reachable: False = every call fails the way the port allows.
-        claimed_elsewhere: keys that another process is said to compute.
+        claimed_elsewhere: questions that another process is said to compute.
     """
 
     def __init__(self, clock: StepClock) -> None:
         self._clock = clock
-        self._values: dict[str, tuple[bytes, float]] = {}
+        self._values: dict[str, tuple[str, bytes, float, float]] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self.reachable = True
         self.claimed_elsewhere: set[str] = set()
-        self.lives: dict[str, float] = {}
 
-    def get(self, key: str) -> bytes | None:
-        value, until = self._values.get(key, (None, 0.0))
-        return value if self.reachable and self._clock.monotonic() < until else None
+    @property
+    def questions(self) -> list[str]:
+        """What a value was ever kept for."""
+        return list(self._values)
 
-    def put(self, key: str, value: bytes, ttl_s: float) -> None:
-        self.lives[key] = ttl_s
-        if self.reachable:
-            self._values[key] = (value, self._clock.monotonic() + ttl_s)
-
-    def delete(self, key: str) -> None:
-        self._values.pop(key, None)
-
-    def tokens(self, names: Sequence[str]) -> list[Token] | None:
+    def find(self, question: str, names: Sequence[str], claim_s: float) -> Found | None:  # noqa: ARG002 - the port's
         if not self.reachable:
             return None
         now = self._clock.monotonic()
         with self._lock:
-            found = [self._tokens.setdefault(name, (f"t{next(self._numbers)}", now)) for name in names]
-        return [Token(value, now - made) for value, made in found]
+            tokens = [self._tokens.setdefault(name, (f"t{next(self._numbers)}", now)) for name in names]
+        mark, age_s = " ".join(value for value, _ in tokens), min(now - made for _, made in tokens)
+        kept = self._values.get(question)
+        if kept is not None and kept[0] == mark and now < kept[2]:
+            return Found(mark, age_s, kept[1])
+        return Found(mark, age_s, None, None if question in self.claimed_elsewhere else "ours")
+
+    def keep(self, question: str, found: Found, value: bytes, ttl_s: float, earlier_s: float) -> None:
+        if self.reachable and ttl_s > 0:
+            now = self._clock.monotonic()
+            self._values[question] = (found.mark, value, now + ttl_s, now + earlier_s)
+
+    def release(self, question: str, found: Found) -> None:
+        """Nothing is waited for here."""
+
+    def earlier(self, question: str) -> bytes | None:
+        kept = self._values.get(question)
+        return kept[1] if self.reachable and kept is not None and self._clock.monotonic() < kept[3] else None
 
     def renew(self, names: Sequence[str]) -> bool:
         if self.reachable:
@@ -190,14 +198,12 @@ class PlainCache:
         """Lose one token, as a full Redis may."""
         self._tokens.pop(name, None)
 
+    def clear(self) -> bool:
+        self._values.clear()
+        return True
+
     def writer_here(self, present: bool) -> None:
         """A shared cache ignores it."""
-
-    def claim(self, key: str, ttl_s: float) -> str | None:  # noqa: ARG002 - the port's signature
-        return None if not self.reachable or key in self.claimed_elsewhere else "ours"
-
-    def release(self, key: str, claim: str) -> None:
-        """Nothing is waited for here."""
 
     def close(self) -> None:
         """Nothing to release."""

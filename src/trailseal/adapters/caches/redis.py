@@ -1,8 +1,13 @@
 """The cache in Redis: shared by every process, never waited for, never believed more than it can know.
 
-A token is a random value with the time of its renewal by Redis' own clock. What a reader sees is that value and
-the server's run id: a Redis that comes back with an older state (a snapshot, a replica that was behind) has
-another run id, so nothing computed before is found again. An evicted token is made anew with a new random value.
+A token is a random value with the time of its renewal by Redis' own clock. A mark is the hash of a question's
+tokens and of the server's run id: a Redis that comes back with an older state (a snapshot, a replica that was
+behind) has another run id, so nothing computed before is found again. An evicted token is made anew with a new
+random value.
+
+A value begins with 72 characters: its mark (40), and by Redis' clock until when it may be given (16) and until
+when for want of a better one (16). Looking, claiming and reading are one script and one round trip; so are keeping
+and giving the lease back.
 """
 
 from __future__ import annotations
@@ -21,43 +26,73 @@ from redis.connection import ConnectionPool, parse_url
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
 
+from trailseal.adapters.caches.redis_scripts import Script, ScriptRunner
 from trailseal.errors import SettingsError
-from trailseal.ports.cache import Token
+from trailseal.ports.cache import Found
 
 _T = TypeVar("_T")
 _MICROSECONDS: Final = 1_000_000
 _NAMES_AT_ONCE: Final = 500
+_WITHOUT_CLAIM: Final = 3
 
-_TOKENS: Final = """
+_FIND: Final = Script("""
 local now = redis.call('TIME')
 local stamp = now[1] * 1000000 + now[2]
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
-local found = redis.call('MGET', unpack(KEYS))
-local answer = {run, string.format('%.0f', stamp)}
-for i, key in ipairs(KEYS) do
-  local value = found[i]
-  if not value then
-    value = ARGV[i + 1] .. ':' .. string.format('%.0f', stamp)
-    redis.call('SET', key, value, 'PX', ARGV[1])
+local found = redis.call('MGET', unpack(KEYS, 3))
+local parts, youngest = {ARGV[4], run}, 0
+for i = 1, #KEYS - 2 do
+  local token = found[i]
+  if not token then
+    token = ARGV[i + 4] .. ':' .. string.format('%.0f', stamp)
+    redis.call('SET', KEYS[i + 2], token, 'PX', ARGV[1])
   end
-  answer[i + 2] = value
+  parts[i + 2] = token
+  youngest = math.max(youngest, tonumber(string.match(token, ':(%d+)$')))
+end
+local mark = redis.sha1hex(table.concat(parts, ' '))
+local answer = {mark, string.format('%.0f', stamp - youngest)}
+if ARGV[3] == '' then return answer end
+local head = redis.call('GETRANGE', KEYS[1], 0, 71)
+if string.sub(head, 1, 40) == mark and tonumber(string.sub(head, 41, 56)) > stamp then
+  answer[3] = redis.call('GETRANGE', KEYS[1], 72, -1)
+  return answer
+end
+answer[3] = false
+if string.sub(redis.call('GET', KEYS[2]) or '', 1, 40) ~= mark then
+  redis.call('SET', KEYS[2], mark .. ARGV[3], 'PX', ARGV[2])
+  answer[4] = 1
 end
 return answer
-"""
-_RENEW: Final = """
+""")
+_KEEP: Final = Script("""
+if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
+local now = redis.call('TIME')
+local stamp = now[1] * 1000000 + now[2]
+local head = string.sub(ARGV[1], 1, 40) .. string.format('%016.0f%016.0f', stamp + ARGV[2], stamp + ARGV[3])
+redis.call('SET', KEYS[1], head .. ARGV[4], 'PX', math.ceil(math.max(ARGV[2], ARGV[3]) / 1000))
+return 1
+""")
+_EARLIER: Final = Script("""
+local now = redis.call('TIME')
+local ends = tonumber(string.sub(redis.call('GETRANGE', KEYS[1], 0, 71), 57))
+if ends and ends > now[1] * 1000000 + now[2] then return redis.call('GETRANGE', KEYS[1], 72, -1) end
+return false
+""")
+_RENEW: Final = Script("""
 local now = redis.call('TIME')
 local stamp = string.format('%.0f', now[1] * 1000000 + now[2])
 for i, key in ipairs(KEYS) do
   redis.call('SET', key, ARGV[i + 1] .. ':' .. stamp, 'PX', ARGV[1], 'XX')
 end
 return #KEYS
-"""
-_RELEASE: Final = """
+""")
+_RELEASE: Final = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
 end
 return 0
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +169,9 @@ class RedisCache:
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
         self._breaker = CircuitBreaker(options.failures, options.open_s)
-        self._redis = Redis.from_pool(ConnectionPool(**_connection(options)))
-        self._tokens = self._redis.register_script(_TOKENS)
-        self._renew = self._redis.register_script(_RENEW)
-        self._release = self._redis.register_script(_RELEASE)
+        pool = ConnectionPool(**_connection(options))
+        self._redis = Redis.from_pool(pool)
+        self._scripts = ScriptRunner(pool)
 
     @property
     def reachable(self) -> bool:
@@ -167,48 +201,52 @@ class RedisCache:
         self._breaker.succeeded()
         return result
 
-    def get(self, key: str) -> bytes | None:
-        """See `QueryCache.get`."""
-        return self._try(lambda: _bytes(self._redis.get(self._value(key))), None)
+    def find(self, question: str, names: Sequence[str], claim_s: float) -> Found | None:
+        """See `QueryCache.find`: one round trip, up to `_NAMES_AT_ONCE` names."""
+        return self._try(lambda: self._found(question, names, claim_s), None)
 
-    def put(self, key: str, value: bytes, ttl_s: float) -> None:
-        """See `QueryCache.put`."""
-        ttl_ms = int(ttl_s * 1000)
-        if ttl_ms > 0 and len(value) <= self._options.max_value_bytes:
-            self._try(lambda: self._redis.set(self._value(key), value, px=ttl_ms), None)
+    def _found(self, question: str, names: Sequence[str], claim_s: float) -> Found:
+        mark, age_s = "", float("inf")
+        for start in range(0, len(names) - _NAMES_AT_ONCE, _NAMES_AT_ONCE):
+            some = self._run_find(question, names[start : start + _NAMES_AT_ONCE], 0, "", mark)
+            mark, age_s = some[0].decode(), min(age_s, int(some[1]) / _MICROSECONDS)
+        rest = names[(len(names) - 1) // _NAMES_AT_ONCE * _NAMES_AT_ONCE :]
+        claim = secrets.token_hex(8)
+        last = self._run_find(question, rest, max(int(claim_s * 1000), 1), claim, mark)
+        # Redis' clock may be set back; a token is never younger than now.
+        age_s = max(min(age_s, int(last[1]) / _MICROSECONDS), 0.0)
+        return Found(last[0].decode(), age_s, last[2], claim if len(last) > _WITHOUT_CLAIM else None)
 
-    def delete(self, key: str) -> None:
-        """See `QueryCache.delete`."""
-        self._try(lambda: self._redis.delete(self._value(key)), None)
+    def _run_find(self, question: str, names: Sequence[str], claim_ms: int, claim: str, mark: str) -> list[Any]:
+        keys = [self._value(question), self._lease(question), *self._keys(names)]
+        token_ms, *fresh = self._fresh(names)
+        answer: list[Any] = self._scripts.run(_FIND, keys, [token_ms, claim_ms, claim, mark, *fresh])
+        return answer
 
-    def tokens(self, names: Sequence[str]) -> list[Token] | None:
-        """See `QueryCache.tokens`."""
-        if not names:
-            return []
-        return self._try(lambda: self._read_tokens(names), None)
+    def keep(self, question: str, found: Found, value: bytes, ttl_s: float, earlier_s: float) -> None:
+        """See `QueryCache.keep`; what is too large only gives its lease back."""
+        if ttl_s <= 0 or len(value) > self._options.max_value_bytes:
+            self.release(question, found)
+            return
+        lives = (int(ttl_s * _MICROSECONDS), int(earlier_s * _MICROSECONDS))
+        keys = [self._value(question), self._lease(question)]
+        self._try(lambda: self._scripts.run(_KEEP, keys, [_held(found), *lives, value]), None)
 
-    def _read_tokens(self, names: Sequence[str]) -> list[Token]:
-        tokens: list[Token] = []
-        for start in range(0, len(names), _NAMES_AT_ONCE):
-            tokens.extend(self._read_some(names[start : start + _NAMES_AT_ONCE]))
-        return tokens
+    def release(self, question: str, found: Found) -> None:
+        """See `QueryCache.release`."""
+        if found.claim is not None:
+            self._try(lambda: self._scripts.run(_RELEASE, [self._lease(question)], [_held(found)]), None)
 
-    def _read_some(self, names: Sequence[str]) -> list[Token]:
-        run, now, *values = self._tokens(keys=self._keys(names), args=self._fresh(names))
-        origin, stamp = run.decode()[:12], int(now)
-        tokens = []
-        for stored in values:
-            value, _, renewed = stored.decode().partition(":")
-            # Redis' clock may be set back; a token is never younger than now.
-            age_s = max(stamp - int(renewed), 0) / _MICROSECONDS
-            tokens.append(Token(f"{value}{origin}", age_s))
-        return tokens
+    def earlier(self, question: str) -> bytes | None:
+        """See `QueryCache.earlier`."""
+        found: bytes | None = self._try(lambda: self._scripts.run(_EARLIER, [self._value(question)], []), None)
+        return found
 
     def renew(self, names: Sequence[str]) -> bool:
         """See `QueryCache.renew`; a lost connection is a False."""
         if not names:
             return True
-        done = self._try(lambda: self._renew(keys=self._keys(names), args=self._fresh(names)), None)
+        done = self._try(lambda: self._scripts.run(_RENEW, self._keys(names), self._fresh(names)), None)
         return done is not None
 
     def _keys(self, names: Sequence[str]) -> list[str]:
@@ -237,19 +275,6 @@ class RedisCache:
     def writer_here(self, present: bool) -> None:
         """Every process sees this cache, so it does not matter where the pipeline runs."""
 
-    def claim(self, key: str, ttl_s: float) -> str | None:
-        """See `QueryCache.claim`; where Redis cannot be asked everybody may compute."""
-        claim = secrets.token_hex(8)
-        ttl_ms = max(int(ttl_s * 1000), 1)
-        taken = self._try(
-            lambda: bool(self._redis.set(self._lease(key), claim, px=ttl_ms, nx=True)), otherwise=True
-        )
-        return claim if taken else None
-
-    def release(self, key: str, claim: str) -> None:
-        """See `QueryCache.release`."""
-        self._try(lambda: self._release(keys=[self._lease(key)], args=[claim]), None)
-
     def _value(self, key: str) -> str:
         return f"{self._options.prefix}value:{key}"
 
@@ -257,7 +282,8 @@ class RedisCache:
         return f"{self._options.prefix}lease:{key}"
 
     def close(self) -> None:
-        """Close the pool's connections."""
+        """Close all connections."""
+        self._scripts.close()
         self._redis.close()
 
 
@@ -279,5 +305,6 @@ def _connection(options: RedisOptions) -> dict[str, Any]:
     }
 
 
-def _bytes(value: Any) -> bytes | None:
-    return value if isinstance(value, bytes) else None
+def _held(found: Found) -> str:
+    """What stands in the lease of an answer: under which tokens, and whose."""
+    return f"{found.mark}{found.claim or ''}"

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from elastic_transport import NodeConfig, Serializer, Transport, TransportError
 
+from trailseal.adapters.elasticsearch.lines import Lines, OutOfTimeError, UnusableError
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions
 from trailseal.errors import PipelineFault, Unavailable
 
@@ -103,8 +104,10 @@ class Connection:
 
     def __init__(self, options: ElasticsearchOptions) -> None:
         self.options = options
+        nodes = _nodes(options)
+        self._lines = Lines(nodes)
         self._transport = Transport(
-            _nodes(options),
+            nodes,
             max_retries=0,
             retry_on_status=(),
             retry_on_timeout=False,
@@ -152,14 +155,34 @@ class Connection:
                 headers=headers,
                 request_timeout=timeout_s or self.options.request_timeout_s,
             )
-        answer = Answer(response.meta.status, response.body or b"")
-        if not answer.ok and answer.status not in allow:
-            raise _trouble(answer, what)
-        return answer
+        return _settled(Answer(response.meta.status, response.body or b""), what, allow)
+
+    def ask(self, target: str, body: bytes, *, what: str, allow: Collection[int], timeout_s: float) -> Answer:
+        """A question that changes nothing, as JSON: as `request` with POST, at a fraction of its cost.
+
+        Raises:
+            Unavailable: as `request`.
+            PipelineFault: as `request`.
+        """
+        try:
+            status, found = self._lines.post(target, body, timeout_s)
+        except OutOfTimeError as error:
+            raise Unavailable(f"Elasticsearch did not answer {what} in time") from error
+        except UnusableError:
+            return self.request("POST", target, body, what=what, allow=allow, timeout_s=timeout_s)
+        return _settled(Answer(status, found), what, allow)
 
     def close(self) -> None:
         """Close the pool's connections."""
+        self._lines.close()
         self._transport.close()
+
+
+def _settled(answer: Answer, what: str, allow: Collection[int]) -> Answer:
+    """The answer, where its status is one that the caller handles."""
+    if not answer.ok and answer.status not in allow:
+        raise _trouble(answer, what)
+    return answer
 
 
 def _nodes(options: ElasticsearchOptions) -> list[NodeConfig]:

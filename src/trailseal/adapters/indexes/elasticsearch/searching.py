@@ -183,13 +183,8 @@ class Searcher:
             f"/{names}/_search?allow_partial_search_results=false&ignore_unavailable=false&allow_no_indices=false"
             f"&filter_path={_COMPLETENESS},{wanted}"
         )
-        answer = self._connection.request(
-            "POST",
-            target,
-            msgspec.json.encode(body),
-            what="a search",
-            allow=_CLIENT_ERRORS,
-            timeout_s=timeout + 1,
+        answer = self._connection.ask(
+            target, msgspec.json.encode(body), what="a search", allow=_CLIENT_ERRORS, timeout_s=timeout + 1
         )
         if answer.ok:
             return answer
