@@ -8,12 +8,15 @@ from trailseal.errors import InvalidEvent, PipelineFault
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.batch import Batch
 from trailseal.event_consumer.partitions import Slice
-from trailseal.formats import RESERVED_HEADER, decode_admin, decode_record
+from trailseal.formats import RESERVED_HEADER, Decoded, decode_admin, decode_record, worded
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import HEADER_ADMIN, Gap, Record
 from trailseal.sealing.leaves import LeafMaker
 from trailseal.telemetry import logger
+
+_RUN = 64
+"""Records decoded stage by stage at once; what they become in between fits a processor's cache."""
 
 
 def decode_one(record: Record, origin: str, *, indexed: bool = False) -> Entry | OutcomeRow:
@@ -24,17 +27,52 @@ def decode_one(record: Record, origin: str, *, indexed: bool = False) -> Entry |
         origin: the log's identity, from which an id is derived where a record has none.
         indexed: it was indexed before, so an admin record was found genuine then.
     """
+    return _projected(record, _decoded(record, origin, indexed=indexed))
+
+
+def decode_many(records: Sequence[Record], origin: str) -> list[Entry | OutcomeRow]:
+    """`decode_one` of each, stage by stage: all are decoded, then all get their words, then all are projected.
+
+    A processor then has the code of one stage at hand while it is needed; record by record, the same work takes a
+    quarter more time (docs/decisions/0502).
+    """
+    decoded = [_decoded(record, origin, words_later=True) for record in records]
+    decoded = [_worded(record, one) for record, one in zip(records, decoded, strict=True)]
+    return [_projected(record, one) for record, one in zip(records, decoded, strict=True)]
+
+
+def _decoded(
+    record: Record, origin: str, *, indexed: bool = False, words_later: bool = False
+) -> Decoded | OutcomeRow:
     try:
         if indexed and record.header(HEADER_ADMIN) is not None:
-            decoded = decode_admin(record)
-        else:
-            decoded = decode_record(record, origin)
-        return entry(record, decoded.event, decoded.format, decoded.words)
+            return decode_admin(record)
+        return decode_record(record, origin, words_later=words_later)
     except InvalidEvent as error:
         return outcomes.unreadable(record, error.problem)
     except Exception as fault:  # noqa: BLE001 - whatever a record causes must not stop the stream
-        logger("event_consumer").error("decoding_broke", position=str(record.position), error=type(fault).__name__)
-        return outcomes.undecodable(record, fault)
+        return _broken(record, fault)
+
+
+def _worded(record: Record, decoded: Decoded | OutcomeRow) -> Decoded | OutcomeRow:
+    try:
+        return decoded if isinstance(decoded, OutcomeRow) else worded(decoded)
+    except Exception as fault:  # noqa: BLE001 - as above
+        return _broken(record, fault)
+
+
+def _projected(record: Record, decoded: Decoded | OutcomeRow) -> Entry | OutcomeRow:
+    if isinstance(decoded, OutcomeRow):
+        return decoded
+    try:
+        return entry(record, decoded.event, decoded.format, decoded.words)
+    except Exception as fault:  # noqa: BLE001 - as above
+        return _broken(record, fault)
+
+
+def _broken(record: Record, fault: Exception) -> OutcomeRow:
+    logger("event_consumer").error("decoding_broke", position=str(record.position), error=type(fault).__name__)
+    return outcomes.undecodable(record, fault)
 
 
 def decode_into(
@@ -69,36 +107,44 @@ def decode_into(
     Raises:
         PipelineFault: the log delivered another offset than the next one.
     """
-    entries, expected = batch.entries, piece.next
+    expected = piece.next
     stop, size = _room(items, start, batch, most_records, most_bytes)
-    for at in range(start, stop):
-        item = items[at]
-        if item.position.offset != expected:
-            raise PipelineFault(
-                f"The log delivered {item.position} where offset {expected} was due. Check that it is the log this"
-                " ledger belongs to (`trailseal reconcile`), then start again."
-            )
-        if isinstance(item, Gap):
-            batch.decoded_rows.append(outcomes.gap(item))
-            expected += item.count
-            continue
-        expected += 1
-        decoded = decode_one(item, origin)
-        if isinstance(decoded, Entry):
-            entries.append(decoded)
-        elif decoded.code == RESERVED_HEADER:
-            batch.admin.append(item)
-            stop = at + 1
-            break
-        else:
-            batch.decoded_rows.append(decoded)
-            batch.decoded_dead.append(item)
+    at = start
+    while at < stop:
+        run = items[at : min(stop, at + _RUN)]
+        results = iter(decode_many([item for item in run if isinstance(item, Record)], origin))
+        for item in run:
+            _refuse_other(item, expected)
+            at += 1
+            if isinstance(item, Gap):
+                batch.decoded_rows.append(outcomes.gap(item))
+                expected += item.count
+                continue
+            expected += 1
+            decoded = next(results)
+            if isinstance(decoded, Entry):
+                batch.entries.append(decoded)
+            elif decoded.code == RESERVED_HEADER:
+                batch.admin.append(item)
+                stop = at
+                break
+            else:
+                batch.decoded_rows.append(decoded)
+                batch.decoded_dead.append(item)
     if maker is not None:
         maker.add(piece.leaves, items[start:stop])
     batch.records += stop - start
     batch.size = size
     piece.next = expected
     return stop
+
+
+def _refuse_other(item: Record | Gap, expected: int) -> None:
+    if item.position.offset != expected:
+        raise PipelineFault(
+            f"The log delivered {item.position} where offset {expected} was due. Check that it is the log this"
+            " ledger belongs to (`trailseal reconcile`), then start again."
+        )
 
 
 def _room(

@@ -9,7 +9,7 @@ import msgspec
 
 from trailseal.errors import InvalidEvent
 from trailseal.formats import cloudevents, cloudtrail, native
-from trailseal.formats.decoding import DecodeContext, Decoded, Format, refuse
+from trailseal.formats.decoding import DecodeContext, Decoded, Format, refuse, worded
 from trailseal.model.identity import derived_id
 from trailseal.model.limits import MAX_FOREIGN_BYTES, MAX_RECORD_BYTES
 from trailseal.model.record import HEADER_ADMIN, HEADER_FORMAT, HEADER_ID, HEADER_TENANT, HEADER_UNREADABLE, Record
@@ -26,6 +26,7 @@ __all__ = [
     "decode_with",
     "detect",
     "plain_native",
+    "worded",
 ]
 
 FORMATS: Final[dict[str, Format]] = {
@@ -46,21 +47,26 @@ _OURS: Final = (HEADER_ID, HEADER_TENANT, HEADER_FORMAT)
 _CONTENT_TYPE: Final = "content-type"
 
 
-def decode_record(record: Record, origin: str) -> Decoded:
+def decode_record(record: Record, origin: str, *, words_later: bool = False) -> Decoded:
     """Decode a record of the log: the same for its first time and for every replay.
 
     Args:
         record: as the log holds it.
         origin: the log's identity, from which an id is derived where there is none.
+        words_later: leave the words to `worded`, where the format allows it.
 
     Raises:
         InvalidEvent: the record is no event; it becomes a dead letter.
     """
     position = record.position
-    return decode_with(record, lambda: derived_id(origin, position.partition, position.offset))
+    return decode_with(
+        record, lambda: derived_id(origin, position.partition, position.offset), words_later=words_later
+    )
 
 
-def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_words: bool = True) -> Decoded:
+def decode_with(
+    record: Record, missing_id: Callable[[], str] | str, *, with_words: bool = True, words_later: bool = False
+) -> Decoded:
     """Decode a record whose missing id is known or made otherwise; see `decode_record`.
 
     Without words it is not judged either: for a record that was decoded before, or will be.
@@ -75,6 +81,7 @@ def decode_with(record: Record, missing_id: Callable[[], str] | str, *, with_wor
         tenant=names.get(HEADER_TENANT),
         id=names.get(HEADER_ID),
         with_words=with_words,
+        words_later=words_later,
         judged=not with_words,
         ours=ours,
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from trailseal.errors import InvalidEvent, Problem
 from trailseal.model.event import Event
+from trailseal.model.words import are_cut, words_of_text
 
 WORDS_CUT: Final = "words-cut"
 
@@ -22,6 +23,7 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
         tenant: from the header ``trailseal-tenant``, or None.
         id: from the header ``trailseal-id``, or None.
         with_words: False where only the event is asked for.
+        words_later: the words may be left to `worded`.
         judged: True of a record that was judged before, or will be: what the fast decoder lets pass (a key given
             twice, NUL) is not looked for.
         ours: True of a genuine admin record, which bears Trailseal's own names.
@@ -32,6 +34,7 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
     tenant: str | None = None
     id: str | None = None
     with_words: bool = True
+    words_later: bool = False
     judged: bool = False
     ours: bool = False
 
@@ -41,11 +44,25 @@ class DecodeContext(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
-    """An event, the words that ``q`` finds it by (`words.words_of`), and the name of the wire format it came in."""
+    """An event, the words that ``q`` finds it by (`words.words_of`), and the name of the wire format it came in.
+
+    ``text`` is what the words are still to be made of (`worded`); None where they are made.
+    """
 
     event: Event
     words: str
     format: str
+    text: str | None = None
+
+
+def worded(decoded: Decoded) -> Decoded:
+    """The same with its words; flagged where the text has more of them than count."""
+    if decoded.text is None:
+        return decoded
+    event, words = decoded.event, words_of_text(decoded.text)
+    if are_cut(words):
+        event = msgspec.structs.replace(event, flags=(*event.flags, WORDS_CUT))
+    return Decoded(event, words, decoded.format)
 
 
 class Format(msgspec.Struct, frozen=True):

@@ -10,13 +10,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from trailseal.errors import InvalidEvent, Problem
-from trailseal.formats.decoding import WORDS_CUT, DecodeContext, Decoded, refuse
+from trailseal.formats.decoding import DecodeContext, Decoded, refuse, worded
 from trailseal.formats.json_reader import read_json
 from trailseal.model.addresses import canonical_address
 from trailseal.model.event import DEFAULT_TENANT, OUTCOMES, Actor, Change, Context, Event, Outcome, Resource
 from trailseal.model.limits import MAX_FOREIGN_DEPTH, MAX_RECORD_BYTES, check_event
 from trailseal.model.timestamps import parse_rfc3339
-from trailseal.model.words import are_cut, words_of_text
 
 NAME: Final = "native"
 _NO_CONTEXT: Final = Context()
@@ -117,10 +116,8 @@ def decode(value: bytes, context: DecodeContext) -> Decoded:
         text = f"{text}\n{event.id}\n{event.tenant_id}"
     if event.context.source_ip is not None:
         text = f"{text}\n{event.context.source_ip}"
-    words = words_of_text(text)
-    if are_cut(words):
-        event = msgspec.structs.replace(event, flags=(WORDS_CUT,))
-    return Decoded(event, words, NAME)
+    decoded = Decoded(event, "", NAME, text)
+    return decoded if context.words_later else worded(decoded)
 
 
 def _event(wire: NativeEvent, context: DecodeContext) -> Event:

@@ -171,7 +171,11 @@ def _check_value(path: str, value: Any, depth_left: int, keys: list[str]) -> Pro
     kind = type(value)
     if kind is dict:
         keys.extend(value)
-        children = [(f"{path}.{key}", child) for key, child in value.items() if not _is_plain(child)]
+        children = [
+            (f"{path}.{key}", child)
+            for key, child in value.items()
+            if type(child) is not str and not _is_plain(child)
+        ]
     elif kind is list:
         children = [(f"{path}[{n}]", child) for n, child in enumerate(value) if not _is_plain(child)]
     else:

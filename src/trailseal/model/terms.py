@@ -91,15 +91,17 @@ def metadata_terms(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """
     terms: set[str] = set()
     for key, value in metadata.items():
-        if isinstance(value, _NESTED):
+        if type(value) is str:
+            terms.add(_string_start(key) + filter_term(value))
+        elif isinstance(value, _NESTED):
             for term in _walk(key, value):
                 terms.add(term)
                 if len(terms) >= MAX_METADATA_TERMS:
                     return tuple(sorted(terms))
         else:
             terms.add(_scalar_term(key, value))
-            if len(terms) >= MAX_METADATA_TERMS:
-                break
+        if len(terms) >= MAX_METADATA_TERMS:
+            break
     return tuple(sorted(terms))
 
 

@@ -26,6 +26,8 @@ _HEAP_BYTES: Final = 128_000_000
 _THREADS: Final = 1
 """The pipeline fills one core, tantivy's thread the other; a second one only makes more and smaller segments."""
 _SAME_NUMBER: Final = 64
+_RUN: Final = 64
+"""Entries prepared step by step at once (docs/decisions/0502)."""
 _STORED: Final = Stored()
 _SURROGATE: Final = Refused("lone-surrogate", "A text holds half a surrogate pair, which is no character.")
 _NOT_TAKEN: Final = Refused("not-indexable", "A field holds what its type in the index does not allow.")
@@ -49,8 +51,11 @@ class Writer:
 
     def put(self, entries: Sequence[Entry]) -> list[Verdict]:
         """See `EventIndex.put`."""
+        verdicts: list[Verdict] = []
         with translated("take entries in"):
-            return [self._put(entry) for entry in entries]
+            for start in range(0, len(entries), _RUN):
+                verdicts += self._put(entries[start : start + _RUN])
+        return verdicts
 
     def remove(self, wanted: Sequence[Position]) -> list[Position]:
         """See `EventIndex.erase`: every segment that holds one of these documents is emptied.
@@ -124,19 +129,28 @@ class Writer:
             self._writer.wait_merging_threads()
         del self._writer
 
-    def _put(self, entry: Entry) -> Verdict:
-        name = (entry.month, entry.document_id)
-        taken = self._unflushed.get(name)
+    def _put(self, entries: Sequence[Entry]) -> list[Verdict]:
+        """A few entries: what can be made beforehand is made for all of them step by step: that is faster."""
+        names = [(entry.month, entry.document_id) for entry in entries]
+        numbers = [_number(name) for name in names]
+        held = [self._held(number, name) for number, name in zip(numbers, names, strict=True)]
+        texts = [
+            _text(entry, number) if other is None else None
+            for entry, number, other in zip(entries, numbers, held, strict=True)
+        ]
+        return list(map(self._put_one, entries, names, held, texts))
+
+    def _held(self, number: int | None, name: tuple[str, str]) -> Present | None:
+        """Who has the name, as far as it was flushed."""
+        if number is None or number in self._removed or not self._searcher.doc_freq("identity", number):
+            return None
+        return self._holder(number, name)
+
+    def _put_one(self, entry: Entry, name: tuple[str, str], held: Present | None, text: str | None) -> Verdict:
+        taken = self._unflushed.get(name) or held
         if taken is not None:
             return taken
-        try:
-            number = identity_number(*name)
-            if number not in self._removed and self._searcher.doc_freq("identity", number):
-                taken = self._holder(number, name)
-                if taken is not None:
-                    return taken
-            text = document(entry, number)
-        except UnicodeEncodeError:
+        if text is None:
             return _SURROGATE
         if not self._add(text):
             return _NOT_TAKEN
@@ -159,4 +173,20 @@ class Writer:
             held = self._identity(address)
             if (held.month, held.document_id) == name:
                 return Present(held.position, held.content_hash)
+        return None
+
+
+def _number(name: tuple[str, str]) -> int | None:
+    """The identity number; None where the name holds a lone surrogate."""
+    try:
+        return identity_number(*name)
+    except UnicodeEncodeError:
+        return None
+
+
+def _text(entry: Entry, number: int | None) -> str | None:
+    """The document; None where a text of it holds a lone surrogate."""
+    try:
+        return None if number is None else document(entry, number)
+    except UnicodeEncodeError:
         return None
