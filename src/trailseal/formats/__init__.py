@@ -43,7 +43,7 @@ RESERVED_HEADER: Final = "reserved-header"
 """The problem of a record that bears the header of admin records."""
 
 _MS_IN_US: Final = 1000
-_OURS: Final = (HEADER_ID, HEADER_TENANT, HEADER_FORMAT)
+_OURS: Final = frozenset({HEADER_ID, HEADER_TENANT, HEADER_FORMAT, HEADER_ADMIN, HEADER_UNREADABLE})
 _CONTENT_TYPE: Final = "content-type"
 
 
@@ -138,11 +138,15 @@ def _names(record: Record, *, ours: bool = False) -> dict[str, str]:
     """Our headers as text."""
     names: dict[str, str] = {}
     for name, value in record.headers:
-        if name == HEADER_ADMIN and not ours:
+        if name not in _OURS:
+            continue
+        if name == HEADER_ADMIN:
+            if ours:
+                continue
             raise refuse("reserved-header", f"the header {HEADER_ADMIN} is Trailseal's own", HEADER_ADMIN)
         if name == HEADER_UNREADABLE:
             raise refuse("unreadable-headers", "the names of the record's headers are not UTF-8")
-        if name not in _OURS or value is None:
+        if value is None:
             continue
         if name in names:
             raise refuse("repeated-header", f"the header {name} is given twice", name)

@@ -107,40 +107,49 @@ def project(record: Record, event: Event, format_name: str, words: str) -> Proje
         words: of `words.words_of`, made while decoding.
     """
     resource, context = event.resource, event.context
+    tenant_id, event_id = event.tenant_id, event.id
+    # By position, in the order of the fields: naming seventeen of them takes an event a microsecond.
     return Projection(
-        position=record.position,
-        timestamp_us=event.timestamp_us,
-        received_ms=record.timestamp_ms,
-        tenant_id=event.tenant_id,
-        id=event.id,
-        actor=filter_term(event.actor.id),
-        action=filter_term(event.action),
-        outcome=event.outcome,
-        resource=None if resource is None else filter_term(resource.path),
-        resource_type=None if resource is None or resource.type is None else filter_term(resource.type),
-        source_ip=context.source_ip,
-        request_id=None if context.request_id is None else filter_term(context.request_id),
-        metadata=metadata_terms(event.metadata) if event.metadata else (),
-        words=words,
-        content_hash=content_hash(_content(record), event.tenant_id, event.id, format_name),
-        format=format_name,
-        flags=event.flags,
+        record.position,
+        event.timestamp_us,
+        record.timestamp_ms,
+        tenant_id,
+        event_id,
+        filter_term(event.actor.id),
+        filter_term(event.action),
+        event.outcome,
+        None if resource is None else filter_term(resource.path),
+        None if resource is None or resource.type is None else filter_term(resource.type),
+        context.source_ip,
+        None if context.request_id is None else filter_term(context.request_id),
+        metadata_terms(event.metadata) if event.metadata else (),
+        words,
+        content_hash(_content(record), tenant_id, event_id, format_name),
+        format_name,
+        event.flags,
     )
 
 
 def _content(record: Record) -> bytes | None:
     """The bytes that say what happened: the value, and in CloudEvents' binary mode the headers ``ce_*`` as well."""
+    for name, _ in record.headers:
+        if name.startswith(_ATTRIBUTE_PREFIX):
+            return _with_attributes(record)
+    return record.value
+
+
+def _with_attributes(record: Record) -> bytes:
     attributes = [header for header in record.headers if header[0].startswith(_ATTRIBUTE_PREFIX)]
-    return msgspec.json.encode((sorted(attributes, key=repr), record.value)) if attributes else record.value
+    return msgspec.json.encode((sorted(attributes, key=repr), record.value))
 
 
 def entry(record: Record, event: Event, format_name: str, words: str) -> Entry:
     """The entry of an event under its own name."""
     return Entry(
-        projection=project(record, event, format_name, words),
-        record=record,
-        document_id=document_id(event.tenant_id, event.id),
-        month=month(event.timestamp_us),
+        project(record, event, format_name, words),
+        record,
+        document_id(event.tenant_id, event.id),
+        month(event.timestamp_us),
     )
 
 

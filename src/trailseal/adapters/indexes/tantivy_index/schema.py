@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import compress
 from typing import Final
 
 import msgspec
@@ -134,5 +133,8 @@ def document(entry: Entry, number: int) -> str:
 
 def _present(metadata: Sequence[str], optional: tuple[str | None, ...]) -> list[str]:
     """The terms of ``has``: every path of the metadata, and the `OPTIONAL` fields that are there."""
-    paths = {term[: term.find(_PATH_END) + 1] for term in metadata}
-    return [*paths, *compress(OPTIONAL, [value is not None for value in optional])]
+    present = [*{term[: term.find(_PATH_END) + 1] for term in metadata}]
+    for name, value in zip(OPTIONAL, optional, strict=True):
+        if value is not None:
+            present.append(name)
+    return present
