@@ -16,6 +16,7 @@ from bench import (
     cluster_rsyslog,
     exporting,
     ingest_embedded,
+    memory,
     paging,
     reading,
     verifying,
@@ -42,6 +43,9 @@ ROWS = (
     _Entry("cluster-ingest", "Kafka to index against ready-made bulk bodies", cluster_ingest.measure_ingest),
     _Entry("cluster-rsyslog", "Kafka to index against rsyslog with the same events", cluster_rsyslog.measure),
     _Entry("cluster-get", "GET /events, not cached, against the same searches", cluster_reading.measure),
+    _Entry(
+        "memory", "a million events through API and consumer: memory, second half against first", memory.measure
+    ),
     _Entry("verify", "verification against hashlib; proofs and bytes at ten million leaves", verifying.measure),
     _Entry("visible", "accepted until visible against the refresh interval", visibility.measure),
 )

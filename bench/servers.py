@@ -25,15 +25,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: list[str], port: int, ready: str, environment: dict[str, str] | None = None) -> Iterator[None]:
-    """The command, from its first good answer on that path until the end of the block."""
+def started(command: list[str], port: int, ready: str, environment: dict[str, str] | None = None) -> Iterator[int]:
+    """The command's process id, from its first good answer on that path until the end of the block."""
     variables = os.environ | (environment or {})
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables
     )
     try:
         _await(f"http://127.0.0.1:{port}{ready}", process)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from flow.conftest import Bench
 from flow.running import caught_up, event, record, running, until
 from trailseal.errors import PipelineFault, Unavailable
+from trailseal.event_consumer.health import assess
 from trailseal.model.projection import Entry
-from trailseal.model.record import NewRecord, Position
+from trailseal.model.record import NewRecord, Position, Record
 from trailseal.ports.index import Refused, Retry, Verdict
+
+
+@pytest.fixture
+def full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """While this list holds something the ledger keeps no dead letter."""
+    there: list[bool] = [True]
+    keep = bench.ledger.keep
+
+    def refuse(records: Sequence[Record]) -> None:
+        if there:
+            raise Unavailable("The disk is full.")
+        keep(records)
+
+    monkeypatch.setattr(bench.ledger, "keep", refuse)
+    return there
 
 
 def test_events_are_indexed_and_the_head_follows(bench: Bench) -> None:
@@ -106,6 +124,45 @@ def test_only_the_items_that_were_put_off_are_put_again(bench: Bench) -> None:
         *[["acme/e4"]] * 2,
     ]
     assert bench.rows() == []
+
+
+def test_an_item_that_is_put_off_a_hundred_times_goes_in_at_the_next(bench: Bench) -> None:
+    refusals = iter(range(100))
+    bench.index.answer = lambda _: {0: Retry("busy")} if next(refusals, None) is not None else {}
+    bench.log.append([record("a")])
+    with running(bench.consumer(retry_first_s=0.001, retry_most_s=0.002)) as consumer:
+        until(lambda: caught_up(bench.log, bench.ledger))
+    assert consumer.fault is None
+    assert len(bench.index.puts) == 101
+    assert bench.rows() == []
+
+
+def test_a_dead_letter_that_cannot_be_kept_holds_the_head_until_it_can(bench: Bench, full: list[bool]) -> None:
+    bench.log.append([record("a"), NewRecord(b"nonsense"), record("b")])
+    with running(bench.consumer()) as consumer:
+        until(lambda: consumer.state.snapshot.phase == "retrying")
+        assert bench.head() == 0
+        assert bench.rows() == []
+        full.clear()
+        until(lambda: caught_up(bench.log, bench.ledger))
+    (row,) = bench.ledger.outcomes(bench.number, 0)
+    kept = bench.ledger.kept(row.position)
+    assert (row.kind, kept and kept.value) == ("dead_letter", b"nonsense")
+    assert bench.documents() == ["acme/a", "acme/b"]
+
+
+def test_dead_letters_in_numbers_raise_an_alarm_and_stop_nothing(bench: Bench) -> None:
+    bench.log.append([NewRecord(b"nonsense %d" % n) for n in range(300)] + [record("a")])
+    with running(bench.consumer()) as consumer:
+        until(lambda: caught_up(bench.log, bench.ledger))
+        until(lambda: consumer.state.snapshot.degraded)
+        readiness = assess(consumer, bench.clock)
+        assert (readiness.status, readiness.phase) == ("degraded", "running")
+        bench.log.append([record("b")])
+        until(lambda: caught_up(bench.log, bench.ledger))
+    assert consumer.fault is None
+    assert bench.documents() == ["acme/a", "acme/b"]
+    assert bench.ledger.totals(bench.number, 0).dead_letters == 300
 
 
 def test_a_repeat_never_overtakes_the_event_before_it_that_is_put_off(bench: Bench) -> None:

@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
@@ -38,14 +39,16 @@ from trailseal.adapters.indexes.elasticsearch import set_up_index
 from trailseal.adapters.ledgers.elasticsearch import set_up_ledger
 from trailseal.adapters.logs.kafka_topic_plan import TopicPlan
 from trailseal.adapters.logs.kafka_topics import ensure_topic
+from trailseal.api.credentials import create_key
 from trailseal.bootstrap import Engines, Role, open_engines
+from trailseal.cli.application import make_app
 from trailseal.errors import Unavailable
 from trailseal.event_consumer.books import Reconciliation, reconcile
 from trailseal.model.record import NewRecord, Position
 from trailseal.ports.index import EventIndex
 from trailseal.settings import PREFIX, Settings
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 COMMAND = Path(sys.executable).with_name("trailseal")
 SESSION_TIMEOUT_S = 6
 """The shortest that brokers allow by default: a killed member's partitions move on after this time."""
@@ -230,8 +233,29 @@ class Deployment:
         return result
 
     def indexed(self) -> dict[str, int]:
-        """How many documents each event id has, read from the months themselves."""
-        return ids_in(self.engines.index, self.environment)
+        """How many documents each event id has, read from the months themselves; the API shows the same."""
+        stored = ids_in(self.engines.index, self.environment)
+        assert self.shown() == stored
+        return stored
+
+    def shown(self) -> dict[str, int]:
+        """How often the API shows each event id, page by page."""
+        client = make_app(self.settings(), self.engines).test_client()
+        counts: Counter[str] = Counter()
+        path = "/events?limit=1000"
+        while path:
+            answer = client.get(path, headers={"Authorization": f"Bearer {self.admin_key}"})
+            assert answer.status_code == 200, answer.text
+            page = answer.get_json()
+            counts.update(event["id"] for event in page["events"])
+            path = f"/events?limit=1000&cursor={page['next_cursor']}" if page["has_more"] else ""
+        return dict(counts)
+
+    @cached_property
+    def admin_key(self) -> str:
+        """A key that may ask for everything; from now on nobody is answered without one."""
+        ledger, clock = self.engines.ledger, self.engines.clock
+        return create_key(ledger, clock, scopes=["admin"], tenants=None)[1]
 
     def close(self) -> None:
         """Kill what still runs."""

@@ -179,3 +179,43 @@ def silent(exchange: Exchange) -> None:
     """Everything is done, and the connection ends without an answer."""
     exchange.forward(exchange.sent)
     exchange.close_connection = True
+
+
+class Held:
+    """A request that is kept on its way until the test lets it go on, with what became of it then.
+
+    Attributes:
+        arrived: it is here.
+        status: what the real server said in the end; 0 before.
+    """
+
+    def __init__(self) -> None:
+        self.arrived, self._go_on = threading.Event(), threading.Event()
+        self.status = 0
+
+    def __call__(self, exchange: Exchange) -> None:
+        self.arrived.set()
+        self._go_on.wait(120)
+        self.status, body = exchange.forward(exchange.sent)
+        exchange.answer(self.status, body)
+
+    def let_go(self) -> None:
+        """Send it on."""
+        self._go_on.set()
+
+
+class Guard:
+    """Lets through who presents one of these headers; asks everybody else for a password."""
+
+    def __init__(self, *accepted: str) -> None:
+        self._accepted = accepted
+        self.refused = 0
+        self.content_types: set[str] = set()
+
+    def __call__(self, exchange: Exchange) -> None:
+        self.content_types |= {exchange.headers.get(name) or "" for name in ("accept", "content-type")}
+        if exchange.headers.get("authorization") in self._accepted:
+            exchange.answer(*exchange.forward(exchange.sent))
+            return
+        self.refused += 1
+        exchange.answer(401, b'{"error":{"type":"security_exception","reason":"missing"},"status":401}')

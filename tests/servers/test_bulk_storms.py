@@ -1,10 +1,9 @@
-"""Consumers whose bulk requests meet everything that Elasticsearch and what stands before it may answer."""
+"""Consumers whose requests meet everything that Elasticsearch and what stands before it may answer."""
 
 from __future__ import annotations
 
-import json
+import base64
 import random
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from servers.deployment import Deployment, deployment
 from servers.fault_proxy import (
     Fault,
     FaultProxy,
+    Guard,
     altered,
     cut_off,
     cut_off_politely,
@@ -26,8 +26,9 @@ from servers.fault_proxy import (
     silent,
     status,
 )
+from servers.load import record
 from servers.waiting import eventually
-from trailseal.model.record import HEADER_SALT, NewRecord
+from trailseal.model.record import NewRecord
 
 pytestmark = pytest.mark.timeout(300)
 STORM: list[Fault] = [
@@ -49,17 +50,24 @@ STORM: list[Fault] = [
     larger_than(9_000),
     larger_than(9_000),
 ]
-
-
-def record(event_id: str, tenant: str = "acme", **more: object) -> NewRecord:
-    body = {
-        "id": event_id,
-        "timestamp": "2026-03-04T05:06:07.000001Z",
-        "tenant_id": tenant,
-        "actor": "alice",
-        "action": "document.read",
-    } | more
-    return NewRecord(json.dumps(body).encode(), tenant.encode(), ((HEADER_SALT, secrets.token_bytes(32)),))
+LEDGER_STORM: dict[str, list[Fault]] = {
+    "/_bulk": [
+        items_fail(429, "es_rejected_execution_exception", 0),
+        status(503, "unavailable_shards_exception"),
+        reset,
+        status(403, "cluster_block_exception"),
+        cut_off,
+    ],
+    "/_doc/head.": [
+        status(429, "es_rejected_execution_exception"),
+        cut_off,
+        page(502, "<h1>Bad gateway</h1>"),
+        silent,
+        status(403, "cluster_block_exception"),
+        reset,
+    ],
+}
+"""Of both: what reaches nothing, and what is done though nobody hears of it."""
 
 
 @pytest.fixture
@@ -122,6 +130,30 @@ def test_whatever_bulk_requests_are_answered_every_event_is_indexed_once_and_cou
     assert set(kinds) <= {"not-json", "malformed-json", "too-large"}, kinds
 
 
+def test_whatever_the_ledger_is_answered_no_dead_letter_is_lost_and_no_head_passes_it(
+    cluster: Deployment, proxy: FaultProxy
+) -> None:
+    consumer = cluster.consume(ledger=f"{proxy.url}?prefix={cluster.topic}-")
+    consumer.wait_for_phase("running")
+    for part, faults in LEDGER_STORM.items():
+        proxy.script(part, *faults)
+    good = [record(f"e{number}", f"t{number % 5}") for number in range(400)]
+    junk = [NewRecord(b"no event %d" % number, b"t%d" % (number % 5)) for number in range(40)]
+    for at in range(0, 400, 50):
+        cluster.append([*good[at : at + 50], *good[at : at + 5], *junk[at // 10 : at // 10 + 5]])
+        cluster.wait_until_taken_in(150)
+
+    assert not any(proxy.faults.values())
+    assert consumer.alive, consumer.said()
+    assert cluster.indexed() == {f"e{number}": 1 for number in range(400)}
+    books = cluster.check_books().books
+    assert sum(one.duplicates for one in books) == 40
+    ledger = cluster.engines.ledger
+    letters = [row for number in range(3) for row in ledger.outcomes(1, number, kinds=("dead_letter",))]
+    kept = [ledger.kept(letter.position) for letter in letters]
+    assert sorted(one.value or b"" for one in kept if one) == sorted(one.value or b"" for one in junk)
+
+
 def test_a_wrong_password_is_waited_for_without_moving_on(cluster: Deployment, proxy: FaultProxy) -> None:
     proxy.script("/_bulk?require_alias=true", *[status(401, "security_exception")] * 3)
     cluster.append([record(f"e{number}") for number in range(100)])
@@ -133,5 +165,34 @@ def test_a_wrong_password_is_waited_for_without_moving_on(cluster: Deployment, p
 
     assert consumer.alive
     assert "refuses our credentials" in consumer.said()
+    assert cluster.indexed() == {f"e{number}": 1 for number in range(100)}
+    cluster.check_books()
+
+
+def test_a_wrong_password_then_the_right_one_loses_nothing(cluster: Deployment, proxy: FaultProxy) -> None:
+    guard = Guard("Basic " + base64.b64encode(b"trailseal:the right one").decode())
+    proxy.script("/", *[guard] * 100_000)
+    password = cluster.folder / "elasticsearch.password"
+    password.write_text("canary-wrong")
+    url = f"{proxy.url}?prefix={cluster.topic}-"
+    secured = {
+        "index": url,
+        "ledger": url,
+        "elasticsearch_username": "trailseal",
+        "elasticsearch_password_file": str(password),
+    }
+    cluster.append([record(f"e{number}") for number in range(100)])
+
+    refused = cluster.consume(**secured)
+    eventually(lambda: guard.refused > 4 or not refused.alive, 60)
+    assert refused.readiness()["status"] == "degraded"
+    assert cluster.pending() == 100
+    assert "refuses our credentials" in refused.said()
+    assert "canary" not in refused.said()
+    assert refused.stop() == 0
+    password.write_text("the right one")
+    cluster.consume(**secured)
+    cluster.wait_until_taken_in()
+
     assert cluster.indexed() == {f"e{number}": 1 for number in range(100)}
     cluster.check_books()

@@ -16,7 +16,7 @@ import pytest
 
 from servers.certificates import Authority
 from servers.entries import entry
-from servers.fault_proxy import Exchange, FaultProxy, fault_proxy
+from servers.fault_proxy import FaultProxy, Guard, fault_proxy
 from trailseal.adapters.clock import SystemClock
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions, options_from_url
 from trailseal.adapters.indexes.elasticsearch import ElasticsearchIndex, set_up_index
@@ -51,23 +51,6 @@ IN_8_19 = [
     "PUT /NAME/_create/NAME",
 ]
 """Every call that Trailseal makes: method and path. All of them are in Elasticsearch 8.19 and in 9."""
-
-
-class Guard:
-    """Lets through who presents one of these headers; asks everybody else for a password."""
-
-    def __init__(self, *accepted: str) -> None:
-        self._accepted = accepted
-        self.refused = 0
-        self.content_types: set[str] = set()
-
-    def __call__(self, exchange: Exchange) -> None:
-        self.content_types |= {exchange.headers.get(name) or "" for name in ("accept", "content-type")}
-        if exchange.headers.get("authorization") in self._accepted:
-            exchange.answer(*exchange.forward(exchange.sent))
-            return
-        self.refused += 1
-        exchange.answer(401, b'{"error":{"type":"security_exception","reason":"missing"},"status":401}')
 
 
 @pytest.fixture

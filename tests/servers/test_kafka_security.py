@@ -19,7 +19,9 @@ from confluent_kafka.admin import (
 )
 
 from servers.certificates import Authority
-from servers.deployment import free_port
+from servers.deployment import PATIENCE_S, deployment, free_port
+from servers.load import record
+from servers.waiting import eventually
 from trailseal.adapters.logs.kafka import KafkaLog
 from trailseal.adapters.logs.kafka_connection import KafkaOptions
 from trailseal.adapters.logs.kafka_topic_plan import TopicPlan
@@ -160,6 +162,29 @@ def test_a_wrong_password_is_said_and_waited_out(secured: Secured) -> None:
     )
     with pytest.raises(Unavailable, match="refused our credentials"):
         ensure_topic(found, TopicPlan("t"), wait_s=3)
+
+
+def test_a_consumer_with_a_wrong_password_waits_and_the_right_one_loses_nothing(
+    secured: Secured, elasticsearch_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    brokers, given = links(secured, "scram")
+    password = tmp_path / "kafka.password"
+    password.write_text("canary-wrong")
+    given |= {"kafka_password_file": str(password)}
+    with deployment(secured.plain, elasticsearch_url, redis_url, tmp_path, partitions=1) as cluster:
+        given |= {"log": f"kafka://{brokers}/{cluster.topic}"}
+        cluster.append([record(f"e{number}") for number in range(100)])
+        refused = cluster.consume(**given)
+        eventually(lambda: "refused our credentials" in refused.said() or not refused.alive, PATIENCE_S)
+        assert refused.readiness()["status"] == "degraded"
+        assert cluster.pending() == 100
+        assert "canary" not in refused.said()
+        assert refused.stop() == 0
+        password.write_text(PASSWORD)
+        cluster.consume(**given)
+        cluster.wait_until_taken_in()
+        assert cluster.indexed() == {f"e{number}": 1 for number in range(100)}
+        cluster.check_books()
 
 
 def test_what_a_broker_that_stands_still_does_not_acknowledge_in_time_is_not_said_to_be_durable(
