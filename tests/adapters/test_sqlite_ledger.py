@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from conformance.ledger_contract import KINDS, LedgerContract, row, rows_of
+from conformance.ledger_contract import KINDS, ErasableLedgerContract, LedgerContract, row, rows_of
 from trailseal.adapters.ledgers.sqlite import SqliteLedger
 from trailseal.adapters.sqlite_errors import translated
-from trailseal.errors import Fenced, PipelineFault, TrailsealError, Unavailable, UsageError
+from trailseal.errors import PipelineFault, TrailsealError, Unavailable, UsageError
 from trailseal.model.outcomes import Delta, OutcomeRow, Totals
 from trailseal.model.record import Position
 
@@ -33,29 +33,7 @@ def ledger(path: Path) -> Iterator[SqliteLedger]:
         yield opened
 
 
-def test_a_removal_takes_the_place_of_other_rows_and_is_counted_once(ledger: SqliteLedger) -> None:
-    head = ledger.open_partition(ledger.register_log("embedded/x/1"), 0, 0)
-    at = [Position(head.log, 0, offset) for offset in range(8)]
-    said = (
-        OutcomeRow(at[1], "duplicate", of=at[0]),
-        OutcomeRow(at[2], "dead_letter"),
-        OutcomeRow(at[3], "id_collision", of=at[0]),
-        OutcomeRow(at[4], "gap", 2),
-        OutcomeRow(at[6], "duplicate", of=at[0]),
-    )
-    head = ledger.advance(head, Delta(8, said, b"seal"))
-    removed = [OutcomeRow(at[offset], "erased", of=at[7]) for offset in (0, 1, 2, 3)]
-    moved = ledger.remove(head, removed)
-    for again in (moved, ledger.remove(moved, removed)):
-        assert (again.next, again.seal) == (8, b"seal")
-        assert list(ledger.outcomes(head.log, 0)) == [*removed, said[3], said[4]]
-        expected = Totals(duplicates=1, gaps=2, erased=4)
-        assert (ledger.totals(head.log, 0), ledger.recount(head.log, 0)) == (expected, expected)
-    with pytest.raises(Fenced):
-        ledger.remove(head, removed)
-
-
-class TestSqliteLedger(LedgerContract):
+class TestSqliteLedger(LedgerContract, ErasableLedgerContract):
     @pytest.fixture
     def ledger(self, path: Path) -> Iterator[SqliteLedger]:
         with closing(SqliteLedger(path)) as opened:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +22,7 @@ from conformance.log_contract import ODD_RECORDS
 from trailseal.errors import Fenced
 from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow, Totals
 from trailseal.model.record import Position, Record
+from trailseal.ports.erasure import ErasableLedger
 from trailseal.ports.ledger import Document, Ledger
 
 KINDS: tuple[OutcomeKind, ...] = ("duplicate", "id_collision", "dead_letter", "gap", "expired", "erased")
@@ -547,3 +548,43 @@ class LedgerMachine(RuleBasedStateMachine):
             assert handle.head(self.head.log, 0) == self.head
             assert handle.totals(self.head.log, 0) == summed(list(self.rows.values()))
             assert handle.documents(self.prefix) == {self.prefix + n: d for n, d in self.documents.items()}
+
+
+class ErasableBooks(Ledger, ErasableLedger, Protocol):
+    """Both ports."""
+
+
+class ErasableLedgerContract:
+    """What a ledger does that rows can be replaced by removals; fixtures as `LedgerContract`."""
+
+    def test_a_removal_takes_the_place_of_other_rows_and_is_counted_once(self, ledger: ErasableBooks) -> None:
+        head = ledger.open_partition(fresh_log(ledger), 0, 0)
+        at = [Position(head.log, 0, offset) for offset in range(12)]
+        said = (
+            OutcomeRow(at[1], "duplicate", of=at[0]),
+            OutcomeRow(at[2], "dead_letter"),
+            OutcomeRow(at[3], "id_collision", of=at[0]),
+            OutcomeRow(at[4], "gap", 2),
+            OutcomeRow(at[6], "duplicate", of=at[0]),
+            OutcomeRow(at[9], "id_collision", of=at[0]),
+        )
+        head = ledger.advance(head, Delta(12, said, b"seal"))
+        ledger.keep([Record(at[2], 1, None, b"x")])
+        removed = [OutcomeRow(at[offset], "erased", of=at[7], tombstone=b"t") for offset in (0, 1, 2, 3)]
+        removed.append(OutcomeRow(at[8], "expired", 3, of=at[7]))
+        expected = [*removed[:4], said[3], said[4], removed[4]]
+        moved = ledger.remove(head, removed)
+        for again in (moved, ledger.remove(moved, removed)):
+            assert (again.next, again.seal) == (12, b"seal")
+            assert rows_of(ledger, head) == expected
+            assert rows_of(ledger, head, 9, 10) == [removed[4]]
+            assert ledger.totals(head.log, 0) == Totals(duplicates=1, gaps=2, erased=4, expired=3)
+        assert list(ledger.outcomes(head.log, 0, kinds=("duplicate", "dead_letter"))) == [said[4]]
+        with pytest.raises(Fenced):
+            ledger.remove(head, [OutcomeRow(at[11], "erased")])
+        for _ in range(2):
+            ledger.discard(at)
+            assert ledger.kept(at[2]) is None
+        assert rows_of(ledger, head) == expected
+        after = ledger.advance(ledger.head(head.log, 0) or head, Delta(13, (row(head, 12),)))
+        assert rows_of(ledger, after) == [*expected, row(head, 12)]

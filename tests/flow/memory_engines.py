@@ -31,8 +31,8 @@ class MemoryLog:
         self.give_at_subscribe: tuple[int, ...] = ()
         self._lock = threading.Lock()
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
-        return [self.append_to(0, record) for record in records]
+    def append(self, records: Sequence[NewRecord], partition: int | None = None) -> list[Position]:
+        return [self.append_to(partition or 0, record) for record in records]
 
     def append_to(self, partition: int, record: NewRecord) -> Position:
         with self._lock:
@@ -56,6 +56,9 @@ class MemoryLog:
         return Bounds(0, self._next(partition))
 
     def retention_s(self) -> None:
+        return None
+
+    def forgets_within_s(self) -> None:
         return None
 
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:  # noqa: ARG002 - the port's signature

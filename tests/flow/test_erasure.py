@@ -250,3 +250,31 @@ def test_an_erasure_killed_between_any_two_steps_ends_the_same(tmp_path: Path) -
             tombstones = [row.tombstone for row in engines.ledger.outcomes(head_of(engines).log, 0)]
             assert [tombstone is not None for tombstone in tombstones] == [True, True, True, False], (step, after)
         assert CANARY.encode() not in bytes_of(copy), (step, after)
+
+
+def test_after_a_restore_old_orders_are_events_and_copies_of_them_order_nothing(tmp_path: Path) -> None:
+    data, copy, restored = tmp_path / "data", tmp_path / "copy", tmp_path / "restored"
+    with piped(data) as engines:
+        fill(engines)
+        made = order(engines, data, 2, 4, 6, 8)
+        engines.log.append([made, canary("a"), made])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        expected = dict.fromkeys((2, 4, 6, 8, 41), "erased") | {42: "duplicate"}
+        assert kinds(engines) == expected
+    for words, folder in ((("backup", str(copy), "--with-keys"), data), (("restore", str(copy)), restored)):
+        done = trailseal(*words, data=folder)
+        assert done.returncode == 0, done.stderr
+    with piped(restored) as engines:
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert head_of(engines).log == 2
+        assert kinds(engines) == expected
+        engines.log.append([made, record("later")])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert kinds(engines) == expected | {43: "dead_letter"}
+        hits = engines.index.search(Query(tenants=("_trailseal",)), None, 10)
+        assert [hit.key.position.offset for hit in hits] == [40]
+        assert_balanced(engines)
+        orders = {row.of for row in engines.ledger.outcomes(2, 0, kinds=("erased",))}
+        assert orders == {Position(1, 0, 40)}
+    told = trailseal("verify", data=restored)
+    assert told.returncode == 0, told.stdout + told.stderr

@@ -277,6 +277,7 @@ def ids_in(index: EventIndex, environment: Mapping[str, str]) -> dict[str, int]:
         body: dict[str, Any] = {
             "size": 10_000,
             "_source": ["id"],
+            "query": {"bool": {"must_not": [{"term": {"erased": True}}]}},
             "sort": [{"log": "asc"}, {"partition": "asc"}, {"offset": "asc"}],
         }
         if after is not None:

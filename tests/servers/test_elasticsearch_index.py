@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from conformance.index_contract import IndexContract
+from conformance.index_contract import ErasableIndexContract, IndexContract
 from servers.raw_elasticsearch import RawElasticsearch
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions, options_from_url
 from trailseal.adapters.indexes.elasticsearch import ElasticsearchIndex, set_up_index
@@ -49,7 +49,7 @@ def books(elasticsearch_url: str, raw: RawElasticsearch) -> Iterator[Elasticsear
     raw.forget(options.prefix)
 
 
-class TestElasticsearchIndex(IndexContract):
+class TestElasticsearchIndex(IndexContract, ErasableIndexContract):
     @pytest.fixture
     def opener(self, elasticsearch_options: ElasticsearchOptions, books: ElasticsearchLedger) -> Iterator[Reopen]:
         """Refreshes come from the tests alone: a scheduled one may show half of a bulk, as it may in production."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from conformance.ledger_contract import LedgerContract, fresh_log, row, rows_of
+from conformance.ledger_contract import ErasableLedgerContract, LedgerContract, fresh_log, row, rows_of
 from conformance.seal_contract import SealContract
 from servers.raw_elasticsearch import RawElasticsearch
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions, options_from_url
@@ -52,7 +52,7 @@ def documents_of(raw: RawElasticsearch, books: ElasticsearchOptions, log: int) -
     return raw("GET", f"/{books.prefix}trailseal-outcomes/_count?q=log:{log}")["count"]
 
 
-class TestElasticsearchLedger(LedgerContract):
+class TestElasticsearchLedger(LedgerContract, ErasableLedgerContract):
     examples = 8
     rounds = 8
 

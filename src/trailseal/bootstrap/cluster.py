@@ -20,6 +20,8 @@ from trailseal.bootstrap.links import elasticsearch_options, kafka_options, redi
 from trailseal.bootstrap.numbering import number_at_the_door
 from trailseal.bootstrap.profiles import Urls, urls
 from trailseal.event_consumer.epochs import epoch_of
+from trailseal.event_consumer.keeping import KeptRecords
+from trailseal.ports.erasure import Erasable
 from trailseal.settings import Settings
 
 _NO_LOG = 0
@@ -46,7 +48,7 @@ def open_cluster(settings: Settings, chosen: Urls, role: Role) -> Engines:
         read_only=read_only,
     )
     dead_letter_log = None
-    if settings.dead_letter_topic and role == "consume":
+    if settings.dead_letter_topic and role != "serve":
         dead_letter_log = KafkaLog(replace(options, topic=settings.dead_letter_topic), log_number=lambda _: _NO_LOG)
     return Engines(
         log,
@@ -58,6 +60,8 @@ def open_cluster(settings: Settings, chosen: Urls, role: Role) -> Engines:
         "cluster",
         dead_letter_log,
         months=index.upkeep(SystemClock()),
+        keeper=index,
+        erasable=Erasable(KeptRecords(log, index), index, ledger, None),
     )
 
 

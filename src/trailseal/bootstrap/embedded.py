@@ -52,5 +52,5 @@ def open_embedded(settings: Settings, chosen: Urls, role: Role) -> Engines:
         clock,
         cursor_secret(settings, read_only=read_only),
         "embedded",
-        erasable=Erasable(log, index, ledger),
+        erasable=Erasable(log, index, ledger, log),
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from trailseal.ports.cache import QueryCache
 from trailseal.ports.clock import Clock
 from trailseal.ports.erasure import Erasable
-from trailseal.ports.index import EventIndex
+from trailseal.ports.index import EventIndex, RecordKeeper
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.ports.upkeep import MonthUpkeep
@@ -30,11 +30,13 @@ class Engines:
     secret: bytes
     profile: Profile
     dead_letter_log: EventLog | None = None
-    """Where copies of dead letters go, for a role that may run the pipeline."""
+    """Where copies of dead letters go."""
     erasable: Erasable | None = None
     """The engines that an erasure is carried out on, where they can do it."""
     months: MonthUpkeep | None = None
     """Looks after an index that keeps its own records; None where the log keeps them."""
+    keeper: RecordKeeper | None = None
+    """The index again, where it keeps records that the log forgets."""
 
     def close(self) -> None:
         """Close everything, the readers first."""

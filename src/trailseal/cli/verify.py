@@ -95,6 +95,7 @@ def _verify(engines: Engines, trust: Trust, wanted: Range) -> Verification:
             engines.index,
             engines.ledger,
             trust,
+            keeper=engines.keeper,
             wanted=wanted,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -32,6 +32,7 @@ class Batch:
         rows: one row per position that is not simply indexed, as far as known.
         dead: records to keep before their rows count.
         kept: how many of ``dead`` are kept.
+        frames: what duplicates are without their value, to be kept too where the log forgets.
         records: how many records and gaps it holds.
         size: bytes of their values.
         tokens: names of the cache tokens it touches.
@@ -53,6 +54,7 @@ class Batch:
     rows: dict[Position, OutcomeRow] = field(default_factory=dict)
     dead: list[Record] = field(default_factory=list)
     kept: int = 0
+    frames: list[Record] = field(default_factory=list)
     records: int = 0
     size: int = 0
     tokens: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ class Batch:
         self.rows = {row.position: row for row in self.decoded_rows}
         self.dead = self.decoded_dead.copy()
         self.kept = 0
+        self.frames = []
         self.orders = []
         self.judged = False
         for piece in self.slices.values():
@@ -118,5 +121,6 @@ class Batch:
         self.decoded_rows = [row for row in self.decoded_rows if row.position.partition != partition]
         self.decoded_dead = [record for record in self.decoded_dead if record.position.partition != partition]
         self.rows = {position: row for position, row in self.rows.items() if position.partition != partition}
+        self.frames = [record for record in self.frames if record.position.partition != partition]
         kept, unkept = self.dead[: self.kept], self.dead[self.kept :]
         self.dead = kept + [record for record in unkept if record.position.partition != partition]

@@ -9,7 +9,7 @@ verdict                        what becomes of the record
 ``Present``, same position     indexed already by an earlier run of ours: a replay, no row
 ``Present``, same content      a ``duplicate`` row naming the position that holds the event
 ``Present``, anything else     put again under its position's name; an ``id_collision`` row
-``Tombstone``                  an ``erased`` row
+``Tombstone``                  an ``erased`` row that names the order of the erasure there
 a tombstone of the ledger      an ``erased`` row, without asking the index
 ``Expired``                    an ``expired`` row
 ``Refused``                    a dead letter, kept whole
@@ -25,15 +25,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from trailseal.errors import PipelineFault, Unavailable
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.batch import Batch
 from trailseal.event_consumer.removal import judge
 from trailseal.event_consumer.sinks import Sinks
+from trailseal.event_consumer.tombstones import removal_at
 from trailseal.model.freshness import day_of, touched
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, colliding
+from trailseal.model.record import Position, Record
 from trailseal.ports.index import Expired, Present, Refused, Retry, Stored, Tombstone, Verdict
+from trailseal.sealing.origin import predecessors
 from trailseal.telemetry import PUT_RECORDS, PUT_SECONDS
 
 
@@ -69,11 +74,35 @@ def attempt(sinks: Sinks, batch: Batch, alike: int) -> Attempt:
         batch.reset()
     batch.losses = sinks.losses.count
     sinks.freshness.renew(batch.tokens)
+    engine = "ledger"
     try:
         _judge_admin(sinks, batch)
+        _leave_erased_out(sinks, batch)
+        why = _put_pending(sinks, batch, alike)
+        if why is not None:
+            return Attempt(settled=False, engine="index", why=why)
+        sinks.ledger.keep([*batch.dead[batch.kept :], *batch.frames])
+        engine = "dead_letter_topic"
+        if sinks.mirror is not None and len(batch.dead) > batch.kept:
+            sinks.mirror.send(batch.dead[batch.kept :], batch.rows)
+    except _IndexLostError as error:
+        return Attempt(settled=False, engine="index", why=str(error), index_lost=True)
     except Unavailable as error:
-        return Attempt(settled=False, engine="ledger", why=str(error))
-    _leave_erased_out(sinks, batch)
+        return Attempt(settled=False, engine=engine, why=str(error))
+    batch.kept = len(batch.dead)
+    return Attempt()
+
+
+class _IndexLostError(Exception):
+    """A whole call failed."""
+
+
+def _put_pending(sinks: Sinks, batch: Batch, alike: int) -> str | None:
+    """Put until nothing is pending; else why some of it has to wait.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
     while batch.pending:
         wave, later = _first_of_each_name(batch)
         started = time.perf_counter()
@@ -81,25 +110,17 @@ def attempt(sinks: Sinks, batch: Batch, alike: int) -> Attempt:
             verdicts = sinks.index.put(wave)
         except Unavailable as error:
             sinks.losses.note()
-            return Attempt(settled=False, engine="index", why=str(error), index_lost=True)
+            raise _IndexLostError(str(error)) from error
         PUT_SECONDS.observe(time.perf_counter() - started)
         PUT_RECORDS.observe(len(wave))
         _refuse_ours(verdicts, alike)
-        again, why = _judge(wave, verdicts, batch)
+        again, why = _judge(sinks, wave, verdicts, batch)
+        if sinks.forgetful:
+            batch.frames += _frames(wave, batch)
         batch.pending = again + later
         if why is not None:
-            return Attempt(settled=False, engine="index", why=why)
-    try:
-        sinks.ledger.keep(batch.dead[batch.kept :])
-    except Unavailable as error:
-        return Attempt(settled=False, engine="ledger", why=str(error))
-    try:
-        if sinks.mirror is not None and len(batch.dead) > batch.kept:
-            sinks.mirror.send(batch.dead[batch.kept :], batch.rows)
-    except Unavailable as error:
-        return Attempt(settled=False, engine="dead_letter_topic", why=str(error))
-    batch.kept = len(batch.dead)
-    return Attempt()
+            return why
+    return None
 
 
 def _judge_admin(sinks: Sinks, batch: Batch) -> None:
@@ -114,7 +135,8 @@ def _judge_admin(sinks: Sinks, batch: Batch) -> None:
         else:
             made, order = verdict
             batch.pending.append(made)
-            batch.orders.append(order)
+            if order is not None:
+                batch.orders.append(order)
             batch.tokens += touched([(made.projection.tenant_id, day_of(made.projection.timestamp_us))])
     batch.judged = True
 
@@ -123,7 +145,7 @@ def _leave_erased_out(sinks: Sinks, batch: Batch) -> None:
     """What was erased before does not come back with a retry; a blank from an earlier epoch is no dead letter."""
     if sinks.erasable is not None:
         blank = [record for record in batch.dead if record.is_erased]
-        batch.rows.update((record.position, outcomes.blank(record)) for record in blank)
+        batch.rows.update((record.position, _blank(sinks, record)) for record in blank)
         batch.dead = [record for record in batch.dead if not record.is_erased]
     left = []
     for entry in batch.pending:
@@ -141,7 +163,7 @@ def _first_of_each_name(batch: Batch) -> tuple[list[Entry], list[Entry]]:
     So a repeat never overtakes the entry before it when only some entries of a call fail.
     """
     pending = batch.pending
-    if len(batch.names) == len(batch.entries) and len(batch.orders) < 2:  # noqa: PLR2004 - two may share a name
+    if len(batch.names) == len(batch.entries) and len(batch.admin) < 2:  # noqa: PLR2004 - two may share a name
         return pending, []
     seen: set[str] = set()
     wave, later = [], []
@@ -165,7 +187,9 @@ def _refuse_ours(verdicts: Sequence[Verdict], alike: int) -> None:
         )
 
 
-def _judge(wave: list[Entry], verdicts: Sequence[Verdict], batch: Batch) -> tuple[list[Entry], str | None]:
+def _judge(
+    sinks: Sinks, wave: list[Entry], verdicts: Sequence[Verdict], batch: Batch
+) -> tuple[list[Entry], str | None]:
     """Apply the decision table; what has to be put again, and why it has to wait (None: it need not)."""
     again: list[Entry] = []
     why: str | None = None
@@ -179,8 +203,18 @@ def _judge(wave: list[Entry], verdicts: Sequence[Verdict], batch: Batch) -> tupl
         elif isinstance(verdict, Present):
             again.extend(_present(entry, verdict, batch))
         else:
-            _close(entry, verdict, batch)
+            _close(sinks, entry, verdict, batch)
     return again, why
+
+
+def _frames(wave: list[Entry], batch: Batch) -> list[Record]:
+    """The duplicates of a wave without their value: it is their original's, and all that makes theirs big."""
+    rows = [batch.rows.get(entry.projection.position) for entry in wave]
+    return [
+        msgspec.structs.replace(entry.record, value=None)
+        for entry, row in zip(wave, rows, strict=True)
+        if row is not None and row.kind == "duplicate"
+    ]
 
 
 def _present(entry: Entry, verdict: Present, batch: Batch) -> list[Entry]:
@@ -201,12 +235,30 @@ def _present(entry: Entry, verdict: Present, batch: Batch) -> list[Entry]:
     return [apart]
 
 
-def _close(entry: Entry, verdict: Verdict, batch: Batch) -> None:
+def _close(sinks: Sinks, entry: Entry, verdict: Verdict, batch: Batch) -> None:
     position = entry.projection.position
     if isinstance(verdict, Tombstone):
-        batch.rows[position] = outcomes.erased(entry, verdict.position)
+        batch.rows[position] = _erased(sinks, entry, verdict)
     elif isinstance(verdict, Expired):
         batch.rows[position] = outcomes.expired(entry)
     elif isinstance(verdict, Refused):
         batch.rows[position] = outcomes.refused(entry, verdict.code, verdict.why)
         batch.dead.append(entry.record)
+
+
+def _erased(sinks: Sinks, entry: Entry, verdict: Tombstone) -> OutcomeRow:
+    """Another process carried the erasure out, so the index knows of it before this one's memory does."""
+    row = removal_at(sinks.ledger, verdict.position)
+    if row is None or row.of is None or row.tombstone is None:
+        return outcomes.erased(entry, verdict.position)
+    return outcomes.erased_again(entry, row.tombstone, row.of)
+
+
+def _blank(sinks: Sinks, record: Record) -> OutcomeRow:
+    """A restored log has the same records at the same offsets, so the earlier epoch's row says who ordered it."""
+    at = record.position
+    for log in predecessors(sinks.ledger, at.log):
+        row = removal_at(sinks.ledger, Position(log, at.partition, at.offset))
+        if row is not None and row.of is not None:
+            return msgspec.structs.replace(outcomes.blank(record), of=row.of, tombstone=row.tombstone)
+    return outcomes.blank(record)

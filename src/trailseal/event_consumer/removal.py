@@ -4,9 +4,9 @@ An order is carried out when the pipeline takes its record in, before the head p
 pipeline then. The steps, each durable before the next begins, each harmless to repeat:
 
 1. the rows: ``erased`` takes the place of what was said of each position, with the tombstone of its event;
-2. the index: the documents go, and the files they stood in are written anew;
+2. the index: the documents go, or nothing of them but their name stays;
 3. the ledger: records kept of dead letters go;
-4. the log: key, value and headers are blanked in place;
+4. the log: key, value and headers are blanked in place, where it can (Kafka's retention has to do it);
 5. the cache: every answer goes;
 6. then only the head passes the record.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from trailseal.errors import InvalidEvent, PipelineFault, Problem, Unavailable
+from trailseal.errors import IntegrityViolation, InvalidEvent, PipelineFault, Problem, Unavailable
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.decode import decode_one
 from trailseal.event_consumer.rebuild import as_once_indexed
@@ -30,15 +30,17 @@ from trailseal.merkle.errors import MerkleError
 from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import Position, Record
-from trailseal.ports.erasure import Erasable, ErasableLog
-from trailseal.sealing.admin_records import ACTIONS, Order, known_keys, statement_of
+from trailseal.ports.erasure import Erasable, ErasableRecords
+from trailseal.sealing.admin_records import ACTIONS, Order, inherited_statement, known_keys, statement_of
 from trailseal.telemetry import logger
 
 _AT_ONCE = 5_000
 
 
-def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order] | OutcomeRow:
+def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order | None] | OutcomeRow:
     """Whether a record with the header of admin records is genuine; else it is a dead letter without any effect.
+
+    One that was genuine in an earlier epoch is an event like any other, and orders nothing.
 
     Raises:
         Unavailable: the ledger does not answer.
@@ -46,8 +48,16 @@ def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order] | OutcomeRow:
     if sinks.seals is None:
         return _no_order(record, "nothing is sealed here, so nothing can be signed")
     log = sinks.seals.log(record.position.partition)
+    order: Order | None = None
     try:
-        statement = statement_of(record, log, known_keys(sinks.ledger, log))
+        try:
+            statement = statement_of(record, log, known_keys(sinks.ledger, log))
+            order = Order(record.position, statement)
+        except MerkleError as error:
+            try:
+                statement = inherited_statement(record, sinks.ledger, log)
+            except (MerkleError, IntegrityViolation):
+                raise error from None
         decoded = decode_admin(record)
     except MerkleError as error:
         return _no_order(record, str(error))
@@ -56,7 +66,7 @@ def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order] | OutcomeRow:
     if decoded.event.action != ACTIONS[statement.kind]:
         return _no_order(record, "its action is not what it orders")
     made = entry(record, decoded.event, decoded.format, decoded.words)
-    return made, Order(record.position, statement)
+    return made, order
 
 
 def _no_order(record: Record, why: str) -> OutcomeRow:
@@ -93,12 +103,13 @@ def carry_out(sinks: Sinks, head: Head, order: Order, moved: Callable[[Head], No
     _write_rows(sinks, erasable, head, order, moved)
     sinks.tombstones.load(sinks.ledger)
     try:
-        erasable.index.erase(positions, lambda again: _entries(sinks, erasable.log, head, again))
+        erasable.index.erase(positions, lambda again: _entries(sinks, erasable.records, head, again))
     except Unavailable:
         sinks.losses.note()
         raise
     erasable.ledger.discard(positions)
-    erasable.log.erase(positions)
+    if erasable.log is not None:
+        erasable.log.erase(positions)
     if not sinks.freshness.forget_everything():
         raise Unavailable("The cache cannot be emptied of what was erased; the head waits.")
     logger("event_consumer").warning("erased", order=str(order.position), records=len(positions))
@@ -119,17 +130,17 @@ def _write_rows(
     key = tombstone_key(sinks.ledger)
     positions = _positions(head, order)
     first, last = positions[0].offset, positions[-1].offset
-    there = {
-        row.position.offset
-        for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, ("erased",))
-        if row.of == order.position
+    removed = {
+        offset
+        for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, ("erased", "expired"))
+        for offset in range(row.position.offset, row.position.offset + row.count)
     }
-    missing = [position for position in positions if position.offset not in there]
+    missing = [position for position in positions if position.offset not in removed]
     for start in range(0, len(missing), _AT_ONCE):
         some = missing[start : start + _AT_ONCE]
         rows = tuple(
-            outcomes.erased_by(position, order.position, _tombstone(record, key, erasable.log.origin))
-            for position, record in zip(some, erasable.log.fetch(some), strict=True)
+            outcomes.erased_by(position, order.position, _tombstone(record, key, erasable.records.origin))
+            for position, record in zip(some, erasable.records.fetch(some), strict=True)
         )
         head = erasable.ledger.remove(head, rows)
         moved(head)
@@ -143,14 +154,16 @@ def _tombstone(record: Record | None, key: bytes, origin: str) -> bytes | None:
     return tombstone_of(made, key) if isinstance(made, Entry) else None
 
 
-def _entries(sinks: Sinks, log: ErasableLog, head: Head, positions: Sequence[Position]) -> Iterator[list[Entry]]:
+def _entries(
+    sinks: Sinks, records: ErasableRecords, head: Head, positions: Sequence[Position]
+) -> Iterator[list[Entry]]:
     """The entries of documents that have to be written anew, as they were once indexed."""
     ordered = sorted(positions)
     for start in range(0, len(ordered), _AT_ONCE):
         some = ordered[start : start + _AT_ONCE]
-        items = [record for record in log.fetch(some) if record is not None]
+        items = [record for record in records.fetch(some) if record is not None]
         offsets = range(some[0].offset, some[-1].offset + 1)
-        entries, late = as_once_indexed(sinks.ledger, log.origin, head, items, offsets)
+        entries, late = as_once_indexed(sinks.ledger, records.origin, head, items, offsets)
         if late or len(entries) != len(some):
             raise PipelineFault(
                 f"Documents of {head.log}/{head.partition} in [{offsets.start}, {offsets.stop}) cannot be made"

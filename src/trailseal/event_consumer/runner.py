@@ -77,7 +77,8 @@ class Consumer:
         self._notary = notary
         seals = None if notary is None else notary.seals
         mirror = None if dead_letter_log is None else DeadLetterMirror(dead_letter_log)
-        self._sinks = Sinks(index, ledger, Freshness(cache), seals, mirror, erasable)
+        forgetful = not self._options.rebuilds
+        self._sinks = Sinks(index, ledger, Freshness(cache), seals, mirror, erasable, forgetful)
         self._troubles = Troubles(self.state)
         self._storm = Storm()
         self._stopping = threading.Event()

@@ -7,18 +7,19 @@ was erased before stays out of the index, and its record is in the log all the s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from trailseal.errors import InvalidEvent, UsageError
 from trailseal.formats import decode_record
 from trailseal.model.event import RESERVED_TENANT, Event
-from trailseal.model.outcomes import Head
+from trailseal.model.outcomes import Head, OutcomeKind
 from trailseal.model.projection import SortKey
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.record import HEADER_TENANT, Position, Record
 from trailseal.model.terms import filter_term
-from trailseal.ports.erasure import ErasableLog
+from trailseal.ports.erasure import Erasable
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 
@@ -86,8 +87,10 @@ class Selection:
         return sorted({*self.events, *self.duplicates, *self.dead_letters, *self.retries})
 
 
-def select(log: ErasableLog, index: EventIndex, ledger: Ledger, head: Head, subject: Subject) -> Selection:
-    """Find everything of a subject below a head; nothing is changed.
+def select(
+    erasable: Erasable, index: EventIndex, ledger: Ledger, heads: Sequence[Head], subject: Subject
+) -> list[Selection]:
+    """Find everything of a subject below these heads, one result a head; nothing is changed.
 
     Raises:
         UsageError: the subject is Trailseal itself.
@@ -95,36 +98,45 @@ def select(log: ErasableLog, index: EventIndex, ledger: Ledger, head: Head, subj
     """
     if subject.tenant_id == RESERVED_TENANT:
         raise UsageError("Trailseal's own records say what was removed, and why: they are never erased.")
-    found = Selection(head)
+    found = {(head.log, head.partition): Selection(head) for head in heads}
+    origin = erasable.records.origin
     index.refresh()
     for key, record in _events(index, subject):
         at = key.position
-        if (at.log, at.partition) == (head.log, head.partition) and at.offset < head.next:
-            event = _decoded(record, log.origin)
+        mine = found.get((at.log, at.partition))
+        if mine is not None and at.offset < mine.head.next:
+            event = _decoded(record, origin)
             if event is not None and subject.is_of(event):
-                found.events[at.offset] = key.timestamp_us
-    _look_through_rows(found, log, ledger, subject)
-    return found
+                mine.events[at.offset] = key.timestamp_us
+    events = {Position(*place, offset) for place, one in found.items() for offset in one.events}
+    for one in found.values():
+        _look_through_rows(one, erasable, ledger, subject, events)
+    return list(found.values())
 
 
-def _look_through_rows(found: Selection, log: ErasableLog, ledger: Ledger, subject: Subject) -> None:
+def _look_through_rows(
+    found: Selection, erasable: Erasable, ledger: Ledger, subject: Subject, events: AbstractSet[Position]
+) -> None:
     """What is not in the index: the rows of the partition, in order of position."""
-    head = found.head
-    for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate", "dead_letter", "erased")):
+    head, records = found.head, erasable.records
+    kinds: list[OutcomeKind] = ["duplicate", "dead_letter"]
+    if erasable.log is not None:
+        kinds.append("erased")  # where the log forgets by itself, the record of a retry is nowhere else
+    for row in ledger.outcomes(head.log, head.partition, 0, head.next, kinds):
         at = row.position
         if row.kind == "duplicate":
-            if row.of is not None and row.of.log == head.log and row.of.offset in found.events:
+            if row.of in events:
                 found.duplicates.add(at.offset)
         elif row.kind == "dead_letter":
             kept = ledger.kept(at)
-            if kept is not None and _is_of(kept, log.origin, subject):
+            if kept is not None and _is_of(kept, records.origin, subject):
                 found.dead_letters.add(at.offset)
         else:
             run = [Position(at.log, at.partition, at.offset + number) for number in range(row.count)]
             found.retries.update(
                 record.position.offset
-                for record in log.fetch(run)
-                if record is not None and not record.is_erased and _is_of(record, log.origin, subject)
+                for record in records.fetch(run)
+                if record is not None and not record.is_erased and _is_of(record, records.origin, subject)
             )
 
 

@@ -41,6 +41,7 @@ class Sinks:
         seals: the trees; None where nothing is sealed.
         mirror: takes copies of dead letters, or None.
         erasable: the engines again, where they can erase; else None.
+        forgetful: the log forgets its records by itself, so what shows later what a duplicate was is kept.
         tombstones: what was erased and stays out.
         losses: see `Losses`.
     """
@@ -51,5 +52,6 @@ class Sinks:
     seals: Seals | None = None
     mirror: DeadLetterMirror | None = None
     erasable: Erasable | None = None
+    forgetful: bool = False
     tombstones: Tombstones = field(default_factory=Tombstones)
     losses: Losses = field(default_factory=Losses)

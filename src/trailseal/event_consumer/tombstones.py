@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 
 from trailseal.errors import Fenced
+from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry
 from trailseal.model.record import Position
 from trailseal.ports.ledger import Ledger
@@ -73,3 +74,13 @@ class Tombstones:
         tombstone = tombstone_of(entry, self._key)
         order = self._orders.get(tombstone)
         return None if order is None else (tombstone, order)
+
+
+def removal_at(ledger: Ledger, position: Position) -> OutcomeRow | None:
+    """The row of an erasure at that position, in whichever log; None where there is none.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    at = position
+    return next(ledger.outcomes(at.log, at.partition, at.offset, at.offset + 1, ("erased",)), None)

@@ -1,6 +1,7 @@
-"""What engines can do besides that lets records be erased in place: all of them together, or none.
+"""What engines can do besides that lets records be erased: all of them together, or none.
 
-The embedded profile's engines can. In the cluster Kafka forgets by its retention alone.
+"In place" is what files on our own disk allow: on return no byte is left. Servers keep bytes that nobody can ask
+for any more until they write their files anew (Elasticsearch) or their retention has passed (Kafka).
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ EntriesOf = Callable[[Sequence[Position]], Iterable[Sequence[Entry]]]
 """The entries of documents as they were put, by position, in portions."""
 
 
-class ErasableLog(Protocol):
-    """A log that can forget records in place; positions and append times stay."""
+class ErasableRecords(Protocol):
+    """The records of a log, as far as anything still holds them."""
 
     @property
     def origin(self) -> str:
         """See `EventLog.origin`."""
 
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
-        """See `RecordSource.fetch`; what was erased is there as a record that says so (`Record.is_erased`)."""
+        """See `RecordSource.fetch`; what was erased is there as a record that says so, or not at all."""
+
+
+class ErasableLog(Protocol):
+    """A log that can forget records in place; positions and append times stay."""
 
     def erase(self, positions: Sequence[Position]) -> None:
         """Blank key, value and headers of these records; on return no byte of them is in the log's files.
@@ -39,17 +44,18 @@ class ErasableLog(Protocol):
 
 
 class ErasableIndex(Protocol):
-    """An index that can forget documents so that no byte stays."""
+    """An index that can forget documents."""
 
     def erase(self, positions: Sequence[Position], entries_of: EntriesOf) -> None:
         """Remove the documents of these positions for good, durable, and seen by every search that begins later.
 
-        On return no byte of them is in the index's files. Other documents that share a file with them may have to
-        be written anew: ``entries_of`` gives their entries. All or nothing, whatever crashes; what is not there is
-        harmless. Called by the thread that writes.
+        What files on our own disk hold is gone on return; other documents that share a file with them may have to
+        be written anew: ``entries_of`` gives their entries. An index that several processes write keeps the names
+        taken (`Tombstone`). What is not there is harmless. Called by the thread that writes.
 
         Raises:
-            Unavailable: nothing was removed; call again. What was put and not flushed may be gone.
+            Unavailable: not done, or not all of it; call again. What was put and not flushed may be gone.
+            PipelineFault: a part of the index is missing.
         """
 
 
@@ -71,7 +77,7 @@ class ErasableLedger(Protocol):
     def discard(self, positions: Sequence[Position]) -> None:
         """Delete the records kept under these positions, and what was left of replaced rows.
 
-        On return no byte of them is in the ledger's files. Discarding what is not there is harmless.
+        What files on our own disk hold is gone on return. Discarding what is not there is harmless.
 
         Raises:
             Unavailable: not done, or not all of it; call again.
@@ -80,8 +86,16 @@ class ErasableLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Erasable:
-    """Engines that can erase, as one."""
+    """Engines that can erase, as one.
 
-    log: ErasableLog
+    Attributes:
+        records: what an order names, to be looked at before it goes.
+        index: searched by.
+        ledger: the books.
+        log: erased in place; None where the log forgets by its retention alone.
+    """
+
+    records: ErasableRecords
     index: ErasableIndex
     ledger: ErasableLedger
+    log: ErasableLog | None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from trailseal.model.projection import Entry, Hit, SortKey
 from trailseal.model.query import Count, Query
-from trailseal.model.record import Position
+from trailseal.model.record import Position, Record
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -145,3 +145,21 @@ class EventIndex(Protocol):
 
     def close(self) -> None:
         """Release files and connections; what was not flushed is forgotten."""
+
+
+class RecordKeeper(Protocol):
+    """An index whose documents hold their records, beside a log that forgets its own after a time."""
+
+    def records(self, log: int, partition: int, start: int, stop: int) -> Iterator[Record]:
+        """The records of the documents of [start, stop), byte for byte, ascending; lazily, any number of them.
+
+        Over everything flushed and refreshed. What was erased, or never had a document, is not among them.
+
+        Raises:
+            Unavailable: as `EventIndex.search`.
+        """
+        ...
+
+    def records_at(self, positions: Sequence[Position]) -> Iterator[Record]:
+        """Those of the documents of these positions, in any order; see `records`."""
+        ...

@@ -101,8 +101,10 @@ class EventLog(Protocol):
             Unavailable: it cannot be asked now.
         """
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+    def append(self, records: Sequence[NewRecord], partition: int | None = None) -> list[Position]:
         """Append all, in order per partition; durable on return, one position per record.
+
+        ``partition`` says where, for what belongs to one partition; None = each by its key.
 
         All or nothing where the engine can (SQLite). Where it cannot (Kafka) an error means that some may be in
         the log all the same: the caller says so to its client, whose retry the event ids make harmless.
@@ -130,6 +132,13 @@ class EventLog(Protocol):
             Unavailable: it cannot be asked now.
         """
 
+    def forgets_within_s(self) -> float | None:
+        """Seconds after its append by which no byte of a record is in the log any more; None = never.
+
+        Raises:
+            Unavailable: it cannot be asked now.
+        """
+
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
         """Records and gaps from ``start`` on without holes; at least one where ``start`` < next.
 
@@ -148,7 +157,7 @@ class EventLog(Protocol):
 
 
 class RecordSource(Protocol):
-    """A log that can hand out single records at random, for ever (the embedded one)."""
+    """What can hand out single records at random: a log that keeps them for ever, or what was kept of another."""
 
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
         """The record at each position, None where there is none.

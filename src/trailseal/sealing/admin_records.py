@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -18,7 +19,10 @@ from trailseal.merkle.admin import (
     runs_of,
     sign_admin,
 )
-from trailseal.merkle.errors import UntrustedNote
+from trailseal.merkle.checkpoints import Checkpoint
+from trailseal.merkle.errors import MerkleError, UntrustedNote
+from trailseal.merkle.frame import commitment
+from trailseal.merkle.leaf import record_entries
 from trailseal.merkle.notes import VerifierKey
 from trailseal.model.event import RESERVED_TENANT
 from trailseal.model.identity import uuid7
@@ -37,8 +41,11 @@ from trailseal.model.timestamps import format_rfc3339
 from trailseal.ports.ledger import Ledger
 from trailseal.sealing.checkpoints import published_keys
 from trailseal.sealing.keys import KeyRing
-from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.leaves import LeafMaker
+from trailseal.sealing.origin import SealedLog, predecessors
+from trailseal.sealing.periods import PeriodSecrets
 from trailseal.sealing.state import SealState
+from trailseal.sealing.tree import LogTree
 
 ACTIONS = {AdminKind.ERASE: "trailseal.erased", AdminKind.EXPIRE: "trailseal.expired"}
 """The action of an admin record, by what it does."""
@@ -95,6 +102,67 @@ def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey]) ->
         offset=record.position.offset,
         keys=keys,
     )
+
+
+def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> AdminStatement:
+    """What an admin record ordered in an earlier epoch of the log, whose records were taken in anew.
+
+    It orders nothing any more: what it named was removed then. It counts as genuine only where that epoch's tree
+    has this very record at this very offset, and only if that tree is the one that the log's genesis names, or that
+    of one further back. So a copy of an order, which stands at another offset, stays what it is.
+
+    Args:
+        record: with the header ``trailseal-admin``.
+        ledger: has the trees of earlier epochs.
+        log: in which it stands now.
+
+    Raises:
+        MerkleError: it is not genuine.
+        IntegrityViolation: an earlier tree is damaged.
+        Unavailable: the ledger does not answer.
+    """
+    for number in predecessors(ledger, log.log):
+        head, earlier = ledger.head(number, log.partition), SealedLog.stored(ledger, number, log.partition)
+        if head is None or head.seal is None or earlier is None or record.position.offset < earlier.genesis.base:
+            continue
+        tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+        if not is_named(ledger, log, earlier, tree):
+            break
+        index = earlier.index_of(record.position.offset)
+        if index < tree.size and tree.entry(index) == entry_of(record, ledger, earlier):
+            with suppress(MerkleError):
+                return statement_of(record, earlier, known_keys(ledger, earlier))
+    raise UntrustedNote("it is not an order of an earlier epoch either")
+
+
+def entry_of(record: Record, ledger: Ledger, log: SealedLog) -> bytes | None:
+    """The leaf's entry that a record gives in a log; None where the secret of its week is gone."""
+    opening = LeafMaker(log.origin, PeriodSecrets(ledger, log.log)).opening(record)
+    if opening is None:
+        return None
+    return record_entries([(record.position.offset, record.timestamp_ms, commitment(*opening))])[0]
+
+
+def is_named(ledger: Ledger, log: SealedLog, earlier: SealedLog, tree: LogTree) -> bool:
+    """Whether an earlier log's tree is the one that the chain of geneses before this log names."""
+    final = Checkpoint(earlier.origin, tree.size, tree.edge.root())
+    while final not in log.genesis.previous:
+        before = _before(ledger, log)
+        if before is None or before.log <= earlier.log:
+            return False
+        log = before
+    return True
+
+
+def _before(ledger: Ledger, log: SealedLog) -> SealedLog | None:
+    """The log right before, if the genesis names its tree and its own genesis is that tree's first leaf."""
+    number = log.log - 1
+    head, before = ledger.head(number, log.partition), SealedLog.stored(ledger, number, log.partition)
+    if head is None or before is None:
+        return None
+    tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+    named = Checkpoint(before.origin, tree.size, tree.edge.root()) in log.genesis.previous
+    return before if named and tree.entry(0) == before.entry.encode() else None
 
 
 def known_keys(ledger: Ledger, log: SealedLog) -> list[VerifierKey]:

@@ -147,3 +147,20 @@ def _final(ledger: Ledger, head: Head) -> Checkpoint | None:
 
 def _name(log: int, partition: int) -> str:
     return f"seal/genesis/{log}/{partition}"
+
+
+def predecessors(ledger: Ledger, log: int) -> list[int]:
+    """The earlier epochs of the same log, the newest first: the same records stood at the same offsets there."""
+    origins = ledger.logs()
+    base = _base(origins.get(log, ""))
+    return [number for number in sorted(origins, reverse=True) if number < log and _base(origins[number]) == base]
+
+
+def same_records(ledger: Ledger, one: int, other: int) -> bool:
+    """Whether two logs are epochs of the same one, so that an offset means the same place in both."""
+    origins = ledger.logs()
+    return one in origins and other in origins and _base(origins[one]) == _base(origins[other])
+
+
+def _base(origin: str) -> str:
+    return origin.rpartition("/")[0]

@@ -17,12 +17,11 @@ from trailseal.model.projection import Entry, colliding, entry
 from trailseal.model.record import Position, Record
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
-from trailseal.ports.log import EventLog
 from trailseal.verification.orders import REMOVED, Orders
+from trailseal.verification.reading import WholeLog
 from trailseal.verification.suspicions import Suspicions
 
 _AT_ONCE = 500
-_READ_BYTES = 2 << 20
 
 
 def decoded(record: Record, origin: str) -> Entry | None:
@@ -49,7 +48,7 @@ class ClaimCheck:
             after it was erased.
     """
 
-    log: EventLog
+    log: WholeLog
     ledger: Ledger
     index: EventIndex
     head: Head
@@ -60,13 +59,14 @@ class ClaimCheck:
     _wanted: list[Entry] = field(default_factory=list)
 
     def removed(self, rows: Mapping[int, OutcomeRow]) -> frozenset[int]:
-        """The offsets that were removed lawfully; the others that rows call removed are noted."""
+        """The offsets whose records may be gone; removals without an order are noted."""
         lawful: set[int] = set()
         for offset, row in rows.items():
             if row.kind in REMOVED:
                 objection = self.orders.objection(row, offset)
                 if objection is None:
-                    lawful.add(offset)
+                    if self.orders.may_be_blank(row, offset):
+                        lawful.add(offset)
                     self.unprovable += self.orders.is_retry(row, offset)
                 else:
                     self.suspicions.add(
@@ -174,7 +174,9 @@ class ClaimCheck:
     def _duplicate(self, row: OutcomeRow, record: Record) -> None:
         made = self._decoded(record)
         original = None if row.of is None else self._event_at(row.of)
-        if made is None or original is None or row.of == record.position:
+        if made is not None and original is None and self._was_removed(row.of):
+            self.unprovable += 1
+        elif made is None or original is None or row.of == record.position:
             self.suspicions.add(
                 "false-outcome",
                 record.position.offset,
@@ -187,15 +189,26 @@ class ClaimCheck:
         else:
             self._wanted.append(original)
 
+    def _was_removed(self, position: Position | None) -> bool:
+        """Whether an order removed what a duplicate is of, after the duplicate had come."""
+        if position is None:
+            return False
+        at = position.offset
+        rows = self.ledger.outcomes(position.log, position.partition, at, at + 1, REMOVED)
+        row = (
+            next(rows, None) if (position.log, position.partition) == (self.head.log, self.head.partition) else None
+        )
+        return row is not None and self.orders.objection(row, at) is None
+
     def _decoded(self, record: Record) -> Entry | None:
         return self.orders.event(record) or decoded(record, self.origin)
 
     def _event_at(self, position: Position) -> Entry | None:
-        if self.ledger.log_number(self.log.origin) != position.log:
+        record = self.log.at(position)
+        origin = self.log.origin_of(position.log)
+        if record is None or origin is None:
             return None
-        items = self.log.read(position.partition, position.offset, 1, _READ_BYTES)
-        record = items[0] if items else None
-        return self._decoded(record) if isinstance(record, Record) else None
+        return self._decoded(record) if position.log == self.head.log else decoded(record, origin)
 
     def _false(self, made: Entry, detail: str) -> None:
         projection = made.projection

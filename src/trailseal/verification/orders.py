@@ -20,10 +20,11 @@ from trailseal.model.outcomes import OutcomeKind, OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import HEADER_ADMIN, Position, Record
 from trailseal.ports.ledger import Ledger
-from trailseal.sealing.admin_records import statement_of
-from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.admin_records import entry_of, inherited_statement, is_named, known_keys, statement_of
+from trailseal.sealing.origin import SealedLog, same_records
+from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
-from trailseal.verification.records import RecordCheck
+from trailseal.verification.reading import WholeLog
 
 REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 _KINDS = {AdminKind.ERASE: "erased", AdminKind.EXPIRE: "expired"}
@@ -33,21 +34,30 @@ _KNOWN = 16
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A genuine order, and the keyed hashes of the events that it removed."""
+    """A genuine order, what it was for, and the keyed hashes of the events that it removed."""
 
+    at: Position
     statement: AdminStatement
     tombstones: frozenset[bytes]
 
 
 class Orders:
-    """The orders of one partition, read where rows point to them. Used by one thread."""
+    """The orders that the rows of one partition point to, in whichever log they stand. Used by one thread.
+
+    Args:
+        ledger: rows, trees and geneses.
+        sealed: the partition's log.
+        tree: of its head.
+        log: where orders are read.
+        keys: those of this log that count.
+    """
 
     def __init__(
-        self, ledger: Ledger, sealed: SealedLog, tree: LogTree, records: RecordCheck, keys: Sequence[VerifierKey]
+        self, ledger: Ledger, sealed: SealedLog, tree: LogTree, log: WholeLog, keys: Sequence[VerifierKey]
     ) -> None:
-        self._ledger, self._sealed, self._tree, self._records = ledger, sealed, tree, records
+        self._ledger, self._sealed, self._tree, self._log = ledger, sealed, tree, log
         self._keys = keys
-        self._known: dict[int, _Order | str] = {}
+        self._known: dict[Position, _Order | str] = {}
 
     def objection(self, row: OutcomeRow, offset: int) -> str | None:
         """Why the removal of this offset is not lawful; None where it is.
@@ -60,55 +70,99 @@ class Orders:
             return f"{row.kind}: {found}"
         if _KINDS[found.statement.kind] != row.kind:
             return f"{row.kind}: the order at {row.of} is for something else"
-        if not found.statement.covers(offset) and not self.is_retry(row, offset):
+        if not self._covers(found, offset) and not self.is_retry(row, offset):
             return f"{row.kind}: the order at {row.of} does not name this offset"
         return None
 
     def is_retry(self, row: OutcomeRow, offset: int) -> bool:
         """Whether the row says that an event came again after it was erased, as far as that can be checked."""
         found = self._order(row.of)
-        if isinstance(found, str) or row.of is None or row.kind != "erased":
+        if isinstance(found, str) or row.kind != "erased" or row.tombstone not in found.tombstones:
             return False
-        return offset > row.of.offset and not found.statement.covers(offset) and row.tombstone in found.tombstones
+        return not self._is_here(found) or (offset > found.at.offset and not found.statement.covers(offset))
+
+    def may_be_blank(self, row: OutcomeRow, offset: int) -> bool:
+        """Whether the record may be gone although the tree has another leaf: only by an order of this very log.
+
+        What an earlier epoch erased was blank when this one sealed it.
+        """
+        found = self._order(row.of)
+        if isinstance(found, str):
+            return False
+        return self._is_here(found) or self.is_retry(row, offset)
 
     def event(self, record: Record) -> Entry | None:
         """The event of a genuine admin record; None where it is none."""
         if record.header(HEADER_ADMIN) is None:
             return None
         try:
-            statement_of(record, self._sealed, self._keys)
+            self._statement(record, self._sealed, self._keys)
             made = decode_admin(record)
-        except (MerkleError, InvalidEvent):
+        except (MerkleError, IntegrityViolation, InvalidEvent):
             return None
         return entry(record, made.event, made.format, made.words)
 
+    def _statement(self, record: Record, log: SealedLog, keys: Sequence[VerifierKey]) -> AdminStatement:
+        try:
+            return statement_of(record, log, keys)
+        except MerkleError as error:
+            try:
+                return inherited_statement(record, self._ledger, log)
+            except MerkleError:
+                raise error from None
+
+    def _is_here(self, order: _Order) -> bool:
+        return (order.at.log, order.at.partition) == (self._sealed.log, self._sealed.partition)
+
+    def _covers(self, order: _Order, offset: int) -> bool:
+        """Whether the order names this offset: of this log, or of an epoch in which the same record stood there."""
+        if not order.statement.covers(offset) or order.at.partition != self._sealed.partition:
+            return False
+        return self._is_here(order) or same_records(self._ledger, order.at.log, self._sealed.log)
+
     def _order(self, at: Position | None) -> _Order | str:
-        sealed = self._sealed
         if at is None:
             return "no order is named"
-        if (at.log, at.partition) != (sealed.log, sealed.partition):
-            return f"the order at {at} is in another log"
-        known = self._known.get(at.offset)
+        known = self._known.get(at)
         if known is None:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            known = self._known[at.offset] = self._read(at)
+            known = self._known[at] = self._read(at)
         return known
 
     def _read(self, at: Position) -> _Order | str:
-        items = self._records.read(at.offset, at.offset + 1)
-        record = items[0] if items else None
-        if not isinstance(record, Record):
+        record = self._log.at(at)
+        if record is None:
             return f"there is no order at {at}"
         try:
-            index = self._sealed.index_of(at.offset)
+            found = self._place(at)
+            if isinstance(found, str):
+                return found
+            log, tree, keys = found
+            index = log.index_of(at.offset)
             # one that the head has not passed yet is being carried out, and has its signature to hold it
-            if index < self._tree.size and self._tree.entry(index) != self._records.entries([record])[0]:
+            if index < tree.size and tree.entry(index) != entry_of(record, self._ledger, log):
                 return f"the order at {at} is not the record that was sealed there"
-            statement = statement_of(record, self._sealed, self._keys)
+            statement = statement_of(record, log, keys)
         except (MerkleError, IntegrityViolation) as error:
             return f"the order at {at} is not genuine, {str(error).removesuffix('.')}"
-        return _Order(statement, self._tombstones(at, statement))
+        return _Order(at, statement, self._tombstones(at, statement))
+
+    def _place(self, at: Position) -> tuple[SealedLog, LogTree, Sequence[VerifierKey]] | str:
+        """The log, the tree and the keys by which an order is judged that stands there."""
+        here = self._sealed
+        if (at.log, at.partition) == (here.log, here.partition):
+            return here, self._tree, self._keys
+        head, log = self._ledger.head(at.log, at.partition), SealedLog.stored(self._ledger, at.log, at.partition)
+        if head is None or log is None or at.log > here.log:
+            return f"the order at {at} is in no log that is known"
+        tree = LogTree(SealState.of(head.seal).edge, self._ledger.seals)
+        if tree.size == 0 or tree.entry(0) != log.entry.encode():
+            return f"the order at {at} is in a log without a genesis"
+        if at.log < here.log and not is_named(self._ledger, here, log, tree):
+            return f"the order at {at} is in a log that this one does not continue"
+        trusted = {key.public_key for key in self._keys}
+        return log, tree, [key for key in known_keys(self._ledger, log) if key.public_key in trusted]
 
     def _tombstones(self, at: Position, statement: AdminStatement) -> frozenset[bytes]:
         first, last = statement.runs[0].first, statement.runs[-1].last

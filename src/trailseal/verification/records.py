@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from trailseal.merkle.frame import commitment, derived_salt
 from trailseal.merkle.hash import HASH_SIZE
@@ -11,7 +12,6 @@ from trailseal.merkle.leaf import LeafEntry, record_entries
 from trailseal.merkle.tiles import TILE_WIDTH
 from trailseal.model.record import Gap, Record
 from trailseal.ports.ledger import Ledger
-from trailseal.ports.log import EventLog
 from trailseal.sealing.leaves import LeafMaker, Leaves
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.periods import PeriodSecrets, week_of
@@ -20,6 +20,13 @@ from trailseal.sealing.tree import LogTree
 READ_BYTES = 16 << 20
 _NEVER_SEALED = b"no secret"
 """Of a record without a salt in a week in which no such record was sealed: equals no entry, gives no commitment."""
+
+
+class Readable(Protocol):
+    """Whatever records are read from: a log, or one with what was kept of it."""
+
+    def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
+        """See `EventLog.read`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class RecordCheck:
     ``weeks`` are those in which a record without a salt was sealed, as the head tells.
     """
 
-    def __init__(self, log: EventLog, ledger: Ledger, sealed: SealedLog, weeks: Collection[int]) -> None:
+    def __init__(self, log: Readable, ledger: Ledger, sealed: SealedLog, weeks: Collection[int]) -> None:
         self._log, self._sealed, self._weeks = log, sealed, weeks
         self._secrets = PeriodSecrets(ledger, sealed.log)
         self._maker = LeafMaker(sealed.origin, self._secrets)

@@ -9,7 +9,7 @@ from trailseal.merkle.leaf import EntryType, LeafEntry
 from trailseal.merkle.tiles import TILE_WIDTH
 from trailseal.model.outcomes import Head
 from trailseal.model.record import Record
-from trailseal.ports.index import EventIndex
+from trailseal.ports.index import EventIndex, RecordKeeper
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.sealing.origin import SealedLog
@@ -17,6 +17,7 @@ from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.claims import ClaimCheck, decoded
 from trailseal.verification.orders import Orders
+from trailseal.verification.reading import WholeLog
 from trailseal.verification.records import Difference, RecordCheck, sealed_elsewhere
 from trailseal.verification.result import Range, Verification, VerifiedLog
 from trailseal.verification.signatures import Signed, check_signatures
@@ -36,6 +37,7 @@ def verify_logs(
     ledger: Ledger,
     trust: Trust,
     *,
+    keeper: RecordKeeper | None = None,
     wanted: Range | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -46,6 +48,7 @@ def verify_logs(
         index: the documents.
         ledger: heads, rows, tiles and checkpoints.
         trust: whose word counts.
+        keeper: the index again, where it keeps records that the log forgets.
         wanted: a part of it; None = everything.
         progress: told after each stretch.
 
@@ -53,7 +56,8 @@ def verify_logs(
         Unavailable: an engine does not answer, so that nothing can be said.
     """
     asked = wanted or Range()
-    number = ledger.log_number(log.origin)
+    whole = WholeLog(log, ledger, keeper)
+    number = whole.number
     heads = [] if number is None else ledger.heads(number)
     index.refresh()
     total = sum(head.taken_in for head in heads)
@@ -63,7 +67,7 @@ def verify_logs(
     untold = 0
     questions: list[str] = []
     for head in heads:
-        partition = _Partition(log, index, ledger, head)
+        partition = _Partition(whole, index, ledger, head)
         for checked in partition.verify(trust, asked):
             done += checked
             if progress is not None:
@@ -83,7 +87,7 @@ def verify_logs(
 class _Partition:
     """The verification of one partition."""
 
-    def __init__(self, log: EventLog, index: EventIndex, ledger: Ledger, head: Head) -> None:
+    def __init__(self, log: WholeLog, index: EventIndex, ledger: Ledger, head: Head) -> None:
         self._log, self._index, self._ledger, self._head = log, index, ledger, head
         self.suspicions = Suspicions(head.log, head.partition)
         self.questions: list[str] = []
@@ -101,7 +105,7 @@ class _Partition:
         signed = check_signatures(self._ledger, sealed, tree, trust, self.suspicions)
         self.questions += signed.open_questions
         records = RecordCheck(self._log, self._ledger, sealed, SealState.of(head.seal).weeks)
-        orders = Orders(self._ledger, sealed, tree, records, signed.keys)
+        orders = Orders(self._ledger, sealed, tree, self._log, signed.keys)
         claims = ClaimCheck(self._log, self._ledger, self._index, head, self._log.origin, orders, self.suspicions)
         try:
             for start in range(head.base, head.next, CHUNK):
@@ -165,10 +169,10 @@ class _Partition:
         items = records.read(start, stop)
         made = records.entries(items)
         rows = claims.rows(start, stop)
-        lawful = claims.removed(rows)
+        may_be_blank = claims.removed(rows)
         differing = list(records.differences(start, entries, items, made))
         damaged = {difference.offset for difference in differing}
-        blank = {one.offset for one in differing if one.offset in lawful and one.is_blank}
+        blank = {one.offset for one in differing if one.offset in may_be_blank and one.is_blank}
         self._note([one for one in differing if one.offset not in blank], start + len(made))
         self._removed += len(blank)
         good = {

@@ -1,4 +1,4 @@
-"""Creating many documents at once: bytes in, one result per document out.
+"""Writing many documents at once: bytes in, one result per document out.
 
 A line is an action and a document, encoded by the caller once; here lines are only joined. Requests are cut by
 size and count, several are in flight, and what Elasticsearch finds too large is halved.
@@ -49,6 +49,7 @@ class _Item(msgspec.Struct, frozen=True, gc=False):
 
     create: ItemResult | None = None
     index: ItemResult | None = None
+    delete: ItemResult | None = None
 
 
 class _BulkAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -136,7 +137,7 @@ def _results(answer: Answer, expected: int) -> list[ItemResult]:
     items = decoded(_ANSWER, answer, _WHAT).items
     if len(items) != expected:
         raise Unavailable(f"Elasticsearch answered for {len(items)} documents of {expected}; all are sent again")
-    results = [item.create or item.index for item in items]
+    results = [item.create or item.index or item.delete for item in items]
     if None in results:
         raise Unavailable(f"Elasticsearch's answer to {_WHAT} lacks a result; all are sent again")
     return [result for result in results if result is not None]

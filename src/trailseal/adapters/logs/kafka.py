@@ -52,14 +52,14 @@ class KafkaLog:
         """See `EventLog.origin`."""
         return self._identity.topic().origin
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+    def append(self, records: Sequence[NewRecord], partition: int | None = None) -> list[Position]:
         """See `EventLog.append`; not all or nothing."""
         self._refuse_writes()
         if not records:
             return []
         topic = self._identity.topic()
         log = self._number(topic)
-        return [Position(log, *place) for place in self._writer().append(records, topic.partitions)]
+        return [Position(log, *place) for place in self._writer().append(records, topic.partitions, partition)]
 
     def partitions(self) -> tuple[int, ...]:
         """See `EventLog.partitions`."""
@@ -72,7 +72,11 @@ class KafkaLog:
 
     def retention_s(self) -> float | None:
         """See `EventLog.retention_s`: the topic's ``retention.ms``."""
-        return self._identity.retention_s()
+        return self._identity.retention().kept_s
+
+    def forgets_within_s(self) -> float | None:
+        """See `EventLog.forgets_within_s`: retention drops whole segments, the newest record's age decides."""
+        return self._identity.retention().gone_s
 
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
         """See `EventLog.read`."""

@@ -17,6 +17,8 @@ from trailseal.errors import PipelineFault, TrailsealError
 _FRESH_S: Final = 5.0
 _SETTINGS_FRESH_S: Final = 60.0
 _FOREVER_MS: Final = -1
+_CHECKED_EVERY_S: Final = 900.0
+"""How often a broker looks for segments to delete, thrice Kafka's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,20 @@ class Topic:
     def origin(self) -> str:
         """The log's identity."""
         return f"{self.base}/{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the topic keeps a record; None = for ever.
+
+    Attributes:
+        kept_s: at least so many seconds.
+        gone_s: after so many seconds no byte is left: the segment was rolled, its newest record became old enough,
+            a broker looked, and the file was deleted.
+    """
+
+    kept_s: float | None
+    gone_s: float | None
 
 
 class Identity:
@@ -61,7 +77,7 @@ class Identity:
         self._cluster: str | None = None
         self._known: Topic | None = None
         self._known_at = float("-inf")
-        self._retention: tuple[float, float | None] = (float("-inf"), None)
+        self._retention: tuple[float, Retention] = (float("-inf"), Retention(None, None))
 
     def topic(self) -> Topic:
         """The topic, asked anew every few seconds.
@@ -136,8 +152,8 @@ class Identity:
                 " --reason …`, then start again."
             )
 
-    def retention_s(self) -> float | None:
-        """Seconds a record is kept, None for ever; asked anew every minute.
+    def retention(self) -> Retention:
+        """How long records are kept; asked anew every minute.
 
         Raises:
             Unavailable: it cannot be asked.
@@ -150,7 +166,10 @@ class Identity:
             future: Any = self._admin.describe_configs([resource], request_timeout=ANSWER_S)
             entries = self._answer(future[resource])
         kept_ms = int(entries["retention.ms"].value or _FOREVER_MS)
-        found = None if kept_ms == _FOREVER_MS else kept_ms / 1000
+        found = Retention(None, None)
+        if kept_ms != _FOREVER_MS:
+            rolled_ms = sum(int(entries[name].value or 0) for name in ("segment.ms", "file.delete.delay.ms"))
+            found = Retention(kept_ms / 1000, (kept_ms + rolled_ms) / 1000 + _CHECKED_EVERY_S)
         self._retention = (time.monotonic(), found)
         return found
 

@@ -61,12 +61,15 @@ class Appender:
         self._thread = threading.Thread(target=self._serve, name="kafka-acknowledgements", daemon=True)
         self._thread.start()
 
-    def append(self, records: Sequence[NewRecord], partitions: Sequence[int]) -> list[tuple[int, int]]:
+    def append(
+        self, records: Sequence[NewRecord], partitions: Sequence[int], partition: int | None = None
+    ) -> list[tuple[int, int]]:
         """Partition and offset of each record, all acknowledged.
 
         Args:
             records: what to append.
             partitions: those of the topic.
+            partition: where all of them go; None = each where its key says.
 
         Raises:
             Unavailable: some were not acknowledged in time; they may be in the log all the same.
@@ -80,7 +83,8 @@ class Appender:
         producer = self._admit(len(records), size)
         try:
             call = _Call(len(records))
-            self._produce(producer, records, partitions, call)
+            places = [self._partition(record, partitions) if partition is None else partition for record in records]
+            self._produce(producer, records, places, call)
             if not call.done.wait(self._options.delivery_timeout_s + _GRACE_S):
                 raise Unavailable("Kafka acknowledged nothing for too long; some records may be in the log.")
         finally:
@@ -121,13 +125,13 @@ class Appender:
             return self._producer
 
     def _produce(
-        self, producer: Producer, records: Sequence[NewRecord], partitions: Sequence[int], call: _Call
+        self, producer: Producer, records: Sequence[NewRecord], places: Sequence[int], call: _Call
     ) -> None:
         topic = self._options.topic
-        for number, record in enumerate(records):
+        for number, (record, place) in enumerate(zip(records, places, strict=True)):
             given: dict[str, Any] = {
                 "key": record.key,
-                "partition": self._partition(record, partitions),
+                "partition": place,
                 "on_delivery": partial(call.delivered, number),
             }
             if record.headers:

@@ -91,8 +91,9 @@ class SqliteLog:
                 (self._origin,) = connection.execute("SELECT origin FROM state").fetchone()
         return self._origin
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+    def append(self, records: Sequence[NewRecord], partition: int | None = None) -> list[Position]:
         """See `EventLog.append`; all or nothing."""
+        _refuse_other(PARTITION if partition is None else partition)
         self._file.refuse_writes()
         if not records:
             return []
@@ -114,6 +115,9 @@ class SqliteLog:
 
     def retention_s(self) -> None:
         """For ever."""
+
+    def forgets_within_s(self) -> None:
+        """Never by itself."""
 
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
         """See `EventLog.read`."""

@@ -94,8 +94,8 @@ def event_document(entry: Entry) -> EventDocument:
 
 
 def difference(entry: Entry, stored: dict[str, Any] | None) -> str | None:
-    """The first field in which a stored document is not the entry's; ``missing`` where there is none."""
-    if stored is None:
+    """The first field in which a stored document is not the entry's; ``missing`` where there is none any more."""
+    if stored is None or stored.get("erased"):
         return "missing"
     expected: dict[str, Any] = msgspec.json.decode(_ENCODER.encode(event_document(entry)))
     names = dict.fromkeys((*expected, *stored))

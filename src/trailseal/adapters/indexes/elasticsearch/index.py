@@ -21,12 +21,15 @@ from trailseal.adapters.indexes.elasticsearch.documents import (
 )
 from trailseal.adapters.indexes.elasticsearch.holders import holders
 from trailseal.adapters.indexes.elasticsearch.months import REGISTER_TTL_S, Documents, Months
+from trailseal.adapters.indexes.elasticsearch.placed import PlacedDocuments
 from trailseal.adapters.indexes.elasticsearch.searching import Searcher
 from trailseal.adapters.indexes.elasticsearch.upkeep import ElasticsearchMonths
 from trailseal.errors import PipelineFault, Unavailable
 from trailseal.model.projection import Entry, Hit, SortKey
 from trailseal.model.query import Count, Query
+from trailseal.model.record import Position, Record
 from trailseal.ports.clock import Clock
+from trailseal.ports.erasure import EntriesOf
 from trailseal.ports.index import Expired, Present, Refused, Retry, Stored, Verdict
 
 _LOOKUPS: Final = 1_000
@@ -72,6 +75,7 @@ class ElasticsearchIndex:
         self._documents = documents
         self._months = Months(self._connection, documents)
         self._searcher = Searcher(self._connection, self._months)
+        self._placed = PlacedDocuments(self._connection, self._months, self._behaviour.bulk)
         self._bulk = BulkWriter(self._connection, self._behaviour.bulk, require_alias=True)
 
     @property
@@ -218,6 +222,19 @@ class ElasticsearchIndex:
     def offsets(self, log: int, partition: int, start: int, stop: int) -> list[int]:
         """See `EventIndex.offsets`."""
         return self._searcher.offsets(log, partition, start, stop)
+
+    def records(self, log: int, partition: int, start: int, stop: int) -> Iterator[Record]:
+        """See `RecordKeeper.records`."""
+        return self._placed.records(log, partition, start, stop)
+
+    def records_at(self, positions: Sequence[Position]) -> Iterator[Record]:
+        """See `RecordKeeper.records_at`."""
+        return self._placed.records_at(positions)
+
+    def erase(self, positions: Sequence[Position], entries_of: EntriesOf) -> None:
+        """See `ErasableIndex.erase`; no other document has to be written anew."""
+        del entries_of
+        self._placed.erase(positions)
 
     def compare(self, entries: Sequence[Entry]) -> list[str | None]:
         """See `EventIndex.compare`; reads by id, and so even what no refresh has shown yet."""

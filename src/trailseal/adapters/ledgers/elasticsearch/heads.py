@@ -47,6 +47,7 @@ class HeadDocument(msgspec.Struct, frozen=True, omit_defaults=True):
         seal: see `Head`.
         rows: of the last step.
         chunks: ids of the documents that hold the last step's rows where they are too many for this one.
+        replaces: the last step's rows are removals, which take the place of what else is said of their positions.
     """
 
     log: int
@@ -57,6 +58,7 @@ class HeadDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     seal: bytes | None = None
     rows: tuple[OutcomeRow, ...] = ()
     chunks: tuple[str, ...] = ()
+    replaces: bool = False
 
 
 class _Chunk(msgspec.Struct, frozen=True):
@@ -120,15 +122,15 @@ class Heads:
         state = self._stored(log, partition)
         return Totals() if state is None else state.document.totals
 
-    def last_rows(self, log: int, partition: int) -> tuple[OutcomeRow, ...]:
-        """The rows of the last step, which may have no documents yet."""
+    def last_rows(self, log: int, partition: int) -> tuple[tuple[OutcomeRow, ...], bool]:
+        """The rows of the last step, which may have no documents yet; and whether they take others' places."""
         for _ in range(_READ_ATTEMPTS):
             state = self._stored(log, partition)
             if state is None:
-                return ()
+                return (), False
             rows = self._expand(state.document)
             if rows is not None:
-                return rows
+                return rows, state.document.replaces
         raise Unavailable("the head moves faster than its rows can be read; try again")
 
     def advance(self, expected: Head, delta: Delta) -> Head:
@@ -137,16 +139,46 @@ class Heads:
             raise PipelineFault(f"a head cannot go back from {expected.next} to {delta.next}")
         before = self._finish(self._state_of(expected))
         rows = self._new_rows(expected, well_formed(delta.rows))
+        totals = _added(before.document.totals, rows)
+        return self._step(expected, before, msgspec.structs.replace(delta, rows=tuple(rows)), totals)
+
+    def remove(self, expected: Head, rows: Sequence[OutcomeRow]) -> Head:
+        """See `ErasableLedger.remove`; the rows count when the head is written, the replaced ones go afterwards."""
+        before = self._finish(self._state_of(expected))
+        distinct = list({row_key(row): row for row in reversed(rows)}.values())[::-1]
+        fresh = self._rows.unknown(distinct)
+        if not fresh:
+            return expected
+        totals = _added(_added(before.document.totals, fresh), self._rows.replaced(fresh), sign=-1)
+        return self._step(expected, before, Delta(expected.next, tuple(fresh)), totals, replaces=True)
+
+    def finish(self, log: int, partition: int) -> None:
+        """Make documents of the last step's rows now, and delete those whose place they took.
+
+        Raises:
+            Fenced: another process moved the head meanwhile, and has done it.
+        """
+        state = self._stored(log, partition)
+        if state is not None:
+            with self._lock:
+                known = self._latest.get((log, partition))
+            self._finish(known if known is not None and known.version == state.version else state)
+
+    def _step(
+        self, expected: Head, before: _State, delta: Delta, totals: Totals, *, replaces: bool = False
+    ) -> Head:
+        rows = delta.rows
         inline, chunks = self._place(expected, rows)
         document = HeadDocument(
             expected.log,
             expected.partition,
             before.document.base,
             delta.next,
-            _added(before.document.totals, rows),
+            totals,
             before.document.seal if delta.seal is None else delta.seal,
             inline,
             chunks,
+            replaces,
         )
         name = head_id(expected.log, expected.partition)
         try:
@@ -187,6 +219,8 @@ class Heads:
         if rows is None:
             raise _fenced(_head(state.version, state.document))
         self._rows.write(rows)
+        if state.document.replaces:
+            self._rows.delete(self._rows.replaced(rows))
         finished = _State(state.version, state.document, written_out=True)
         self._remember(finished)
         return finished
@@ -239,10 +273,10 @@ def _head(version: str, document: HeadDocument) -> Head:
     return Head(document.log, document.partition, document.base, document.next, version, document.seal)
 
 
-def _added(totals: Totals, rows: Sequence[OutcomeRow]) -> Totals:
+def _added(totals: Totals, rows: Sequence[OutcomeRow], sign: int = 1) -> Totals:
     sums: dict[str, int] = msgspec.structs.asdict(totals)
     for row in rows:
-        sums[_COUNTER[row.kind]] += row.count
+        sums[_COUNTER[row.kind]] += sign * row.count
     return Totals(**sums)
 
 

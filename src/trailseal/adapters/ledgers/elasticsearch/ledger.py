@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +16,15 @@ from trailseal.adapters.elasticsearch.options import ElasticsearchOptions
 from trailseal.adapters.elasticsearch.records import StoredRecord, rebuilt_record, stored_record
 from trailseal.adapters.ledgers.elasticsearch.heads import Heads
 from trailseal.adapters.ledgers.elasticsearch.layout import DOCUMENTS, HEADS, KEPT
-from trailseal.adapters.ledgers.elasticsearch.rows import Rows, all_there, bulk_line, row_key
+from trailseal.adapters.ledgers.elasticsearch.rows import (
+    REPLACED,
+    Rows,
+    all_gone,
+    all_there,
+    bulk_line,
+    delete_line,
+    row_key,
+)
 from trailseal.adapters.ledgers.elasticsearch.seals import ElasticsearchSeals
 from trailseal.adapters.ledgers.elasticsearch.store import DocumentStore, version_text
 from trailseal.errors import Fenced, Unavailable, UsageError
@@ -183,15 +193,18 @@ class ElasticsearchLedger:
         if stop is not None and start >= stop:
             return
         # The head before the search: what its last step does not hold any more was a document by then.
+        rows, replaces = self._heads.last_rows(log, partition)
         last = [
             row
-            for row in self._heads.last_rows(log, partition)
+            for row in rows
             if row.position.offset + row.count > start
             and (stop is None or row.position.offset < stop)
             and (kinds is None or row.kind in kinds)
         ]
         previous: tuple[int, str] | None = None
         found = self._rows.find(log, partition, start, stop, kinds)
+        if replaces:
+            found = _without_replaced(found, rows)
         for row in heapq.merge(found, sorted(last, key=row_key), key=row_key):
             if row_key(row) != previous:
                 yield row
@@ -212,6 +225,21 @@ class ElasticsearchLedger:
         """See `Ledger.kept`."""
         stored = self._kept.get(_kept_id(position))
         return None if stored is None else rebuilt_record(position, _STORED_RECORD.decode(stored.source))
+
+    def remove(self, expected: Head, rows: Sequence[OutcomeRow]) -> Head:
+        """See `ErasableLedger.remove`."""
+        self._writing()
+        return self._heads.remove(expected, rows)
+
+    def discard(self, positions: Sequence[Position]) -> None:
+        """See `ErasableLedger.discard`; Elasticsearch drops the bytes when it merges segments."""
+        self._writing()
+        for log, partition in sorted({(position.log, position.partition) for position in positions}):
+            with suppress(Fenced):
+                self._heads.finish(log, partition)
+        for start in range(0, len(positions), _PAGE):
+            some = positions[start : start + _PAGE]
+            all_gone(self._bulk.send(delete_line(self._kept.alias, _kept_id(position)) for position in some))
 
     def document(self, name: str) -> Document | None:
         """See `Ledger.document`."""
@@ -264,6 +292,15 @@ class ElasticsearchLedger:
         """End threads and connections."""
         self._bulk.close()
         self._connection.close()
+
+
+def _without_replaced(found: Iterator[OutcomeRow], removals: Sequence[OutcomeRow]) -> Iterator[OutcomeRow]:
+    """Rows without those whose place a removal has taken that is not a document yet."""
+    runs = sorted((row.position.offset, row.position.offset + row.count) for row in removals)
+    for row in found:
+        at = bisect_right(runs, (row.position.offset, 2**63)) - 1
+        if row.kind not in REPLACED or at < 0 or row.position.offset >= runs[at][1]:
+            yield row
 
 
 def _kept_id(position: Position) -> str:

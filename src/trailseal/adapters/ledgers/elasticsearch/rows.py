@@ -18,6 +18,10 @@ PAGE: Final = 1_000
 _SERVER_ERROR: Final = 500
 _TRANSIENT: Final = frozenset({401, 403, 408, 429})
 _DONE: Final = frozenset({200, 201, 409})
+_GONE: Final = frozenset({200, 404})
+REPLACED: Final[tuple[OutcomeKind, ...]] = ("duplicate", "id_collision", "dead_letter")
+"""What a removal takes the place of; a row of each is of one position."""
+REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 
 
 class RowDocument(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -56,6 +60,7 @@ class _Page(msgspec.Struct, frozen=True, gc=False):
     hits: _Hits = _Hits()
 
 
+_SOURCE: Final = msgspec.json.Decoder(_Source)
 _PAGE_ANSWER: Final = msgspec.json.Decoder(_Page)
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -93,6 +98,22 @@ def all_there(results: Sequence[ItemResult]) -> None:
             f"Elasticsearch refuses documents of the ledger ({result.status} {result.error_type}): "
             "run `trailseal setup` and look at its indices"
         )
+
+
+def delete_line(alias: str, name: str) -> bytes:
+    """One document to delete, as ``_bulk`` wants it."""
+    return _ENCODER.encode({"delete": {"_index": alias, "_id": name}}) + b"\n"
+
+
+def all_gone(results: Sequence[ItemResult]) -> None:
+    """Make sure that no document of a bulk of deletions is there any more.
+
+    Raises:
+        Unavailable: one could not be deleted now.
+    """
+    for result in results:
+        if result.status not in _GONE:
+            raise Unavailable(f"the ledger cannot delete now ({result.status} {result.error_type})")
 
 
 def well_formed(rows: Sequence[OutcomeRow]) -> Sequence[OutcomeRow]:
@@ -137,6 +158,25 @@ class Rows:
         for start in range(0, len(rows), PAGE):
             known.update(self._store.get_many([row_id(row) for row in rows[start : start + PAGE]]))
         return [row for row in rows if row_id(row) not in known]
+
+    def replaced(self, removals: Sequence[OutcomeRow]) -> list[OutcomeRow]:
+        """The rows whose place these removals take, once each; all rows have to be documents by now."""
+        found: dict[str, OutcomeRow] = {}
+        single = [row for row in removals if row.count == 1]
+        names = [row_id(msgspec.structs.replace(row, kind=kind)) for row in single for kind in REPLACED]
+        for start in range(0, len(names), PAGE):
+            stored = self._store.get_many(names[start : start + PAGE])
+            found |= {name: _SOURCE.decode(document.source).row for name, document in stored.items()}
+        for run in (row for row in removals if row.count > 1):
+            at = run.position
+            rows = self.find(at.log, at.partition, at.offset, at.offset + run.count, REPLACED)
+            found |= {row_id(row): row for row in rows}
+        return list(found.values())
+
+    def delete(self, rows: Sequence[OutcomeRow]) -> None:
+        """Delete the rows' documents; what is gone already is as good."""
+        if rows:
+            all_gone(self._bulk.send(delete_line(self._store.alias, row_id(row)) for row in rows))
 
     def find(
         self, log: int, partition: int, start: int, stop: int | None, kinds: Sequence[OutcomeKind] | None

@@ -1,0 +1,145 @@
+"""What commands share that order a removal: who asks, what Kafka keeps, signed records, and waiting for them."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+from collections.abc import Sequence
+from typing import Final, Self
+
+from trailseal import bootstrap
+from trailseal.bootstrap import Engines
+from trailseal.cli.consumers_elsewhere import ConsumersElsewhere
+from trailseal.cli.output import notice
+from trailseal.cli.pipeline import make_consumer
+from trailseal.errors import PipelineFault, Unavailable, UsageError
+from trailseal.event_consumer.runner import Consumer
+from trailseal.merkle.admin import AdminKind
+from trailseal.model.outcomes import Head
+from trailseal.model.record import Position
+from trailseal.model.timestamps import format_rfc3339
+from trailseal.sealing.admin_records import Clerk, Mandate
+from trailseal.sealing.keys import KeyFile
+from trailseal.sealing.origin import SealedLog
+from trailseal.settings import Settings
+
+_LOOK_S: Final = 0.1
+_PATIENCE_S: Final = 60.0
+
+
+def user() -> str:
+    """Who asks where nobody was named.
+
+    Raises:
+        UsageError: this process has no user name.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise UsageError("This process has no user name: say who asks with --requested-by.") from error
+
+
+def heads_of(engines: Engines) -> list[Head]:
+    """The heads of the log that is open."""
+    number = engines.ledger.log_number(engines.log.origin)
+    return [] if number is None else engines.ledger.heads(number)
+
+
+def tell_pending(engines: Engines, heads: Sequence[Head]) -> None:
+    """Say how many records no head has passed yet, and so nobody has looked at."""
+    pending = sum(engines.log.bounds(head.partition).next - head.next for head in heads)
+    if pending:
+        notice(f"{pending:,} records are not taken in yet and were not looked at: run this again afterwards.")
+
+
+def tell_retention(engines: Engines) -> None:
+    """Say by when Kafka has forgotten what is in it now; the embedded log is blanked in place.
+
+    Raises:
+        UsageError: a topic keeps its records for ever.
+    """
+    if engines.profile == "embedded":
+        return
+    latest_s = 0.0
+    for name, log in (("this topic", engines.log), ("the topic of dead letters", engines.dead_letter_log)):
+        within_s = 0.0 if log is None else log.forgets_within_s()
+        if within_s is None:
+            raise UsageError(
+                f"Kafka keeps the records of {name} for ever, so nothing can be erased from it: give the topic a"
+                " retention shorter than your deadline for erasures (docs/howto/erase.md)."
+            )
+        latest_s = max(latest_s, within_s)
+    gone = format_rfc3339(engines.clock.now_us() + int(latest_s * 1e6))
+    notice(f"Kafka's retention has removed every byte of what is in the topic now by {gone}.")
+
+
+class Ordering:
+    """Appends signed records and waits until they are carried out.
+
+    In the embedded profile a running `trailseal up` does that, or else this process; if the one ends, the other
+    takes over. In the cluster consumers elsewhere do, and this only says so where none of them runs.
+    """
+
+    def __init__(self, settings: Settings, engines: Engines) -> None:
+        self._settings, self._engines = settings, engines
+        self._ordered: list[Position] = []
+        self._consumer: Consumer | ConsumersElsewhere
+        if engines.profile == "embedded":
+            self._consumer = make_consumer(settings, engines)
+        else:
+            self._consumer = ConsumersElsewhere(engines.log, engines.ledger)
+        self._thread = threading.Thread(target=self._consumer.run, name="orders-pipeline", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.stop()
+        self._thread.join(_PATIENCE_S)
+
+    def order(self, kind: AdminKind, head: Head, offsets: Sequence[int], mandate: Mandate) -> None:
+        """Append what has these offsets of one partition removed.
+
+        Raises:
+            UsageError: the partition was never sealed.
+            SettingsError: the keys cannot be read.
+        """
+        engines = self._engines
+        head = engines.ledger.head(head.log, head.partition) or head
+        log = SealedLog.stored(engines.ledger, head.log, head.partition)
+        if log is None:
+            raise UsageError(
+                f"Log {head.log}/{head.partition} was never sealed: start `trailseal up` or `consume` once first."
+            )
+        ring = KeyFile(bootstrap.key_path(self._settings)).ring()
+        clerk = Clerk(log, head, ring, mandate, engines.clock.now_us())
+        self._ordered += engines.log.append(list(clerk.records(kind, offsets)), head.partition)
+
+    def wait(self) -> None:
+        """Return when everything ordered is carried out: the heads have passed the records.
+
+        Raises:
+            UsageError: the log does not know the keys.
+            PipelineFault: the pipeline stopped.
+        """
+        for at in self._ordered:
+            self._wait_past(at)
+            rows = self._engines.ledger.outcomes(at.log, at.partition, at.offset, at.offset + 1, ("dead_letter",))
+            if next(rows, None) is not None:
+                raise UsageError(
+                    f"The log does not know the key in {bootstrap.key_path(self._settings)}: {at} is a dead letter,"
+                    " and nothing was removed. Use the log's own key file (`trailseal keys show`)."
+                )
+
+    def _wait_past(self, position: Position) -> None:
+        while True:
+            if self._consumer.fault is not None:
+                raise PipelineFault(str(self._consumer.fault)) from self._consumer.fault
+            try:
+                head = self._engines.ledger.head(position.log, position.partition)
+            except Unavailable:
+                head = None
+            if head is not None and head.next > position.offset:
+                return
+            self._engines.clock.wait(_LOOK_S)

@@ -1,0 +1,115 @@
+"""A log as verification reads it: past its retention from what the index and the ledger keep of it.
+
+Nobody has to believe those copies: a record counts only if it gives the leaf that was sealed at its offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import msgspec
+
+from trailseal.model.record import Gap, Position, Record
+from trailseal.ports.index import RecordKeeper
+from trailseal.ports.ledger import Ledger
+from trailseal.ports.log import Bounds, EventLog
+
+_ONE_BYTES = 2 << 20
+
+
+class WholeLog:
+    """One log, and what is left of what it forgot. Used by one thread.
+
+    Args:
+        log: the records that are still there.
+        ledger: keeps the records of dead letters, and of duplicates all but the value, which is their original's.
+        keeper: keeps the records of events; None where the log never forgets.
+    """
+
+    def __init__(self, log: EventLog, ledger: Ledger, keeper: RecordKeeper | None) -> None:
+        self._log, self._ledger, self._keeper = log, ledger, keeper
+        self.origin = log.origin
+        self.number = ledger.log_number(self.origin)
+        self._origins = ledger.logs()
+
+    def origin_of(self, number: int) -> str | None:
+        """The identity of the log of that number, from which ids are derived; None where there is none."""
+        return self._origins.get(number)
+
+    def bounds(self, partition: int) -> Bounds:
+        """What the log itself holds."""
+        return self._log.bounds(partition)
+
+    def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
+        """See `EventLog.read`; a gap is where no copy is left either.
+
+        Raises:
+            Unavailable: an engine does not answer.
+        """
+        items = self._log.read(partition, start, max_records, max_bytes)
+        forgotten = items[0] if items else None
+        if self._keeper is None or self.number is None or not isinstance(forgotten, Gap):
+            return items
+        stop = min(start + max_records, self._log.bounds(partition).first, start + forgotten.count)
+        if stop <= start:
+            return items
+        kept = self._kept(self.number, partition, start, stop)
+        rest = items[1:] if stop == start + forgotten.count else []
+        return [*_with_gaps(kept, Position(self.number, partition, start), stop), *rest]
+
+    def at(self, position: Position) -> Record | None:
+        """The record at a position of this log or of an earlier one that the ledger knows, wherever it is kept."""
+        if position.log == self.number:
+            items = self.read(position.partition, position.offset, 1, _ONE_BYTES)
+            return items[0] if items and isinstance(items[0], Record) else None
+        if self._is_earlier_epoch(position.log):
+            here = self.at(msgspec.structs.replace(position, log=self.number))
+            if here is not None:
+                return msgspec.structs.replace(here, position=position)
+        if self._keeper is None:
+            return None
+        return self._kept(position.log, position.partition, position.offset, position.offset + 1).get(
+            position.offset
+        )
+
+    def _is_earlier_epoch(self, number: int) -> bool:
+        """Whether the same records stood at the same offsets then; a record still has to give the leaf of then."""
+        return self.number is not None and number < self.number and self._base(number) == self._base(self.number)
+
+    def _base(self, number: int) -> str:
+        return self._origins.get(number, "").rpartition("/")[0]
+
+    def _kept(self, log: int, partition: int, start: int, stop: int) -> dict[int, Record]:
+        if self._keeper is None:
+            return {}
+        found = {one.position.offset: one for one in self._keeper.records(log, partition, start, stop)}
+        for row in self._ledger.outcomes(log, partition, start, stop, ("dead_letter", "duplicate")):
+            record = self._ledger.kept(row.position)
+            if record is not None and row.kind == "duplicate" and row.of is not None:
+                original = self._original(row.of)
+                record = None if original is None else msgspec.structs.replace(record, value=original.value)
+            if record is not None:
+                found.setdefault(row.position.offset, record)
+        return found
+
+    def _original(self, position: Position) -> Record | None:
+        """The record of an event, which has a document if the log has it no more."""
+        if position.log == self.number:
+            items = self._log.read(position.partition, position.offset, 1, _ONE_BYTES)
+            if items and isinstance(items[0], Record):
+                return items[0]
+        return None if self._keeper is None else next(self._keeper.records_at([position]), None)
+
+
+def _with_gaps(kept: dict[int, Record], first: Position, stop: int) -> Iterator[Record | Gap]:
+    at = first.offset
+    while at < stop:
+        record = kept.get(at)
+        if record is not None:
+            yield record
+            at += 1
+            continue
+        end = next(offset for offset in count(at + 1) if offset == stop or offset in kept)
+        yield Gap(msgspec.structs.replace(first, offset=at), end - at)
+        at = end
