@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from flow.test_commands import rows, trailseal
 from trailseal.bootstrap import Engines
 from trailseal.cli.pipeline import make_consumer
 from trailseal.merkle.admin import AdminKind
-from trailseal.model.outcomes import Head
+from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.query import Query
 from trailseal.model.record import HEADER_ADMIN, NewRecord, Position
 from trailseal.sealing.admin_records import Clerk, Mandate
@@ -278,3 +279,52 @@ def test_after_a_restore_old_orders_are_events_and_copies_of_them_order_nothing(
         assert orders == {Position(1, 0, 40)}
     told = trailseal("verify", data=restored)
     assert told.returncode == 0, told.stdout + told.stderr
+
+
+def span(row: OutcomeRow) -> range:
+    return range(row.position.offset, row.position.offset + row.count)
+
+
+MONTHS = ("2026-01", "2026-02", "2026-03")
+
+
+def dated(number: int, month: str, **changes: object) -> NewRecord:
+    return record(f"e{number}", timestamp=f"{month}-04T05:06:07Z", **changes)
+
+
+def test_months_are_dropped_by_an_order_and_what_comes_late_for_them_is_expired(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        engines.log.append([dated(number, MONTHS[number % 3], metadata={"note": CANARY}) for number in range(30)])
+        engines.log.append([dated(3, MONTHS[0], metadata={"note": CANARY}), record("kept"), NewRecord(b"no event")])
+    words = ("expire", "--reason", "policy", "--requested-by", "me", "--before")
+    told = trailseal(*words, "2026-03", data=data)
+    assert [(row["month"], row["events"], row["duplicates"]) for row in rows(told)] == [
+        ("2026.01", 10, 1),
+        ("2026.02", 10, 0),
+    ]
+    assert trailseal(*words, "2026-01", data=data).returncode == 1
+    assert trailseal(*words, "2999-01", data=data).returncode == 2
+    done = trailseal(*words, "2026-03", "--yes", data=data)
+    assert done.returncode == 0, done.stderr
+    with piped(data) as engines:
+        assert engines.log.bounds(0).next == 35
+        engines.log.append(
+            [dated(99, MONTHS[1]), dated(98, MONTHS[2]), record("e3", timestamp="2026-01-04T05:06:07Z")]
+        )
+        until(lambda: caught_up(engines.log, engines.ledger))
+        gone = {place: row.of for row in engines.ledger.outcomes(1, 0, kinds=("expired",)) for place in span(row)}
+        january, february = Position(1, 0, 33), Position(1, 0, 34)
+        expected = {place: (january, february)[place % 3] for place in range(30) if place % 3 < 2}
+        assert gone == expected | {30: january, 35: february, 37: january}
+        assert offsets(engines) == [*range(2, 30, 3), 31, 33, 34, 36]
+        assert_balanced(engines)
+    assert trailseal("verify", data=data).returncode == 0
+    with closing(sqlite3.connect(data / "log.sqlite")) as log:
+        held = log.execute("SELECT offset FROM records WHERE instr(value, ?)", (CANARY.encode(),)).fetchall()
+    assert [place for (place,) in held] == list(range(2, 30, 3))
+    with closing(sqlite3.connect(data / "ledger.sqlite", isolation_level=None)) as ledger:
+        ledger.execute("UPDATE outcomes SET of_offset = 34 WHERE offset = 37")
+    told = trailseal("verify", "--form", "ndjson", data=data)
+    assert told.returncode == 1
+    assert ("unordered-removal", "1/0/37") in [(row.get("kind"), row.get("position")) for row in rows(told)]

@@ -138,3 +138,36 @@ def test_a_topic_without_retention_is_refused(cluster: Deployment) -> None:
     refused = cluster.run(*SUBJECT, "--yes")
     assert refused.returncode == 2
     assert "for ever" in refused.stderr
+
+
+def test_months_are_dropped_though_consumers_are_killed_and_late_events_are_expired(
+    cluster: Deployment, raw: RawElasticsearch
+) -> None:
+    words = ("expire", "--before", "2026-03", "--reason", "policy", "--requested-by", "me")
+    consumer = cluster.consume()
+    cluster.append([record(f"e{number}", month=f"2026-0{1 + number % 3}") for number in range(60)])
+    cluster.append([record("e0", month="2026-01"), NewRecord(b"no event")])
+    cluster.wait_until_taken_in()
+    consumer.kill()
+    running = cluster.start(str(COMMAND), *words, "--yes")
+    eventually(lambda: ordered(cluster, running), 60)
+    doomed = cluster.consume(wait=False)
+    eventually(lambda: "assigned" in doomed.said(), 60)
+    doomed.kill()
+    cluster.consume()
+    assert running.exit_status() == 0, running.said()
+    cluster.append([record("late", month="2026-02"), record("now"), record("e3", month="2026-01")])
+    cluster.wait_until_taken_in()
+    assert sum(books.expired for books in cluster.check_books().books) == 43
+    kept = {f"e{number}": 1 for number in range(2, 60, 3)} | {"now": 1}
+    assert {name: count for name, count in cluster.indexed().items() if len(name) < 36} == kept
+    assert not [name for name in raw.indices(f"{cluster.topic}-audit-") if "2026.01" in name or "2026.02" in name]
+    told = cluster.run("months", "--form", "ndjson").stdout.splitlines()
+    states = {row["month"]: row["state"] for row in map(json.loads, told)}
+    assert [states[month] for month in ("2026.01", "2026.02", "2026.03")] == ["dropped", "dropped", "open"]
+    verified(cluster)
+    for number in range(2):
+        cut = TopicPartition(cluster.topic, number, cluster.engines.log.bounds(number).next)
+        for result in cluster.admin.delete_records([cut]).values():
+            result.result(30)
+    assert sum(log["removed"] for log in verified(cluster)) == 43

@@ -14,6 +14,7 @@ from trailseal.cli import (
     dead_letters,
     epoch,
     erase,
+    expire,
     export,
     import_files,
     keys,
@@ -107,6 +108,13 @@ app.command(
         "trailseal erase --tenant acme --event-id e-42 --reason 'ticket 12' --yes",
     ),
 )(erase.erase)
+app.command(
+    "expire",
+    epilog=examples(
+        "trailseal expire --before 2025-01 --reason 'policy: one year'",
+        "trailseal expire --before 2025-01 --reason 'policy: one year' --approved-by counsel --yes",
+    ),
+)(expire.expire)
 app.add_typer(dead_letters.dead_letters)
 app.add_typer(epoch.epoch)
 app.add_typer(api_keys.api_keys, name="api-keys")

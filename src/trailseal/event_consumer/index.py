@@ -11,7 +11,7 @@ verdict                        what becomes of the record
 ``Present``, anything else     put again under its position's name; an ``id_collision`` row
 ``Tombstone``                  an ``erased`` row that names the order of the erasure there
 a tombstone of the ledger      an ``erased`` row, without asking the index
-``Expired``                    an ``expired`` row
+``Expired``                    an ``expired`` row that names the order of the expiry
 ``Refused``                    a dead letter, kept whole
 ``Retry``                      put again later, only this entry
 =============================  ===================================================================
@@ -31,8 +31,10 @@ from trailseal.errors import PipelineFault, Unavailable
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.batch import Batch
 from trailseal.event_consumer.removal import judge
+from trailseal.event_consumer.retention import order_of
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.event_consumer.tombstones import removal_at
+from trailseal.model.event import RESERVED_TENANT
 from trailseal.model.freshness import day_of, touched
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, colliding
@@ -150,10 +152,13 @@ def _leave_erased_out(sinks: Sinks, batch: Batch) -> None:
     left = []
     for entry in batch.pending:
         known = sinks.tombstones.order_of(entry)
-        if known is None:
-            left.append(entry)
-        else:
+        dropped = sinks.dropped.order_of(entry.month)
+        if known is not None:
             batch.rows[entry.projection.position] = outcomes.erased_again(entry, *known)
+        elif dropped is not None and entry.projection.tenant_id != RESERVED_TENANT:
+            batch.rows[entry.projection.position] = outcomes.expired(entry, dropped)
+        else:
+            left.append(entry)
     batch.pending = left
 
 
@@ -240,7 +245,7 @@ def _close(sinks: Sinks, entry: Entry, verdict: Verdict, batch: Batch) -> None:
     if isinstance(verdict, Tombstone):
         batch.rows[position] = _erased(sinks, entry, verdict)
     elif isinstance(verdict, Expired):
-        batch.rows[position] = outcomes.expired(entry)
+        batch.rows[position] = outcomes.expired(entry, order_of(sinks.ledger, entry.month))
     elif isinstance(verdict, Refused):
         batch.rows[position] = outcomes.refused(entry, verdict.code, verdict.why)
         batch.dead.append(entry.record)
@@ -260,5 +265,5 @@ def _blank(sinks: Sinks, record: Record) -> OutcomeRow:
     for log in predecessors(sinks.ledger, at.log):
         row = removal_at(sinks.ledger, Position(log, at.partition, at.offset))
         if row is not None and row.of is not None:
-            return msgspec.structs.replace(outcomes.blank(record), of=row.of, tombstone=row.tombstone)
+            return msgspec.structs.replace(row, position=at, count=1, tenant_id=None, event_id=None)
     return outcomes.blank(record)

@@ -107,9 +107,10 @@ class Move:
                 "The old log is not taken in to its end: start `trailseal up` on it until nothing is pending, stop"
                 " it, then move."
             )
-        if self._books.totals(head.log, 0).erased:
+        totals = self._books.totals(head.log, 0)
+        if totals.erased or totals.expired:
             raise UsageError(
-                "Events were erased from this log. A move that keeps them erased is not built yet: stay with it."
+                "Events were erased or dropped from this log. A move that keeps that so is not built: stay with it."
             )
         newest = self._books.seals.checkpoint(head.log, 0)
         if newest is None or newest.size != SealState.of(head.seal).edge.size:

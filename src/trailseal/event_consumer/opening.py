@@ -44,6 +44,7 @@ def open_partitions(
         if why is not None:
             heads = rebuild.run(heads, why)
     sinks.tombstones.load(ledger)
+    sinks.dropped.load(ledger)
     if sinks.seals is not None:
         for head in heads:
             sinks.seals.open(head, log.origin)

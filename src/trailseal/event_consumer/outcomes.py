@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trailseal.errors import Problem
-from trailseal.model.outcomes import OutcomeRow
+from trailseal.merkle.admin import OffsetRun
+from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.projection import Entry
 from trailseal.model.record import Gap, Position, Record
 
@@ -66,9 +67,14 @@ def erased_by(position: Position, order: Position, tombstone: bytes | None) -> O
     return OutcomeRow(position, "erased", of=order, tombstone=tombstone)
 
 
-def expired(entry: Entry) -> OutcomeRow:
-    """The event's month was dropped by retention."""
-    return _of_entry(entry, "expired")
+def expired(entry: Entry, of: Position | None) -> OutcomeRow:
+    """The event came after its month was dropped, by the order at ``of``."""
+    return _of_entry(entry, "expired", of=of)
+
+
+def expired_by(head: Head, run: OffsetRun, order: Position) -> OutcomeRow:
+    """The admin record at ``order`` dropped the month of these events."""
+    return OutcomeRow(Position(head.log, head.partition, run.first), "expired", count=run.count, of=order)
 
 
 def _of_entry(

@@ -3,7 +3,8 @@
 An order is carried out when the pipeline takes its record in, before the head passes it, by whoever runs the
 pipeline then. The steps, each durable before the next begins, each harmless to repeat:
 
-1. the rows: ``erased`` takes the place of what was said of each position, with the tombstone of its event;
+1. the rows: ``erased`` takes the place of what was said of each position, with the tombstone of its event; or
+   ``expired``, in runs, and the month is noted as dropped;
 2. the index: the documents go, or nothing of them but their name stays;
 3. the ledger: records kept of dead letters go;
 4. the log: key, value and headers are blanked in place, where it can (Kafka's retention has to do it);
@@ -22,16 +23,24 @@ from trailseal.errors import IntegrityViolation, InvalidEvent, PipelineFault, Pr
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.decode import decode_one
 from trailseal.event_consumer.rebuild import as_once_indexed
+from trailseal.event_consumer.retention import MONTH
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.event_consumer.tombstones import tombstone_key, tombstone_of
 from trailseal.formats import RESERVED_HEADER, decode_admin
-from trailseal.merkle.admin import AdminKind
+from trailseal.merkle.admin import AdminKind, runs_of
 from trailseal.merkle.errors import MerkleError
 from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import Position, Record
 from trailseal.ports.erasure import Erasable, ErasableRecords
-from trailseal.sealing.admin_records import ACTIONS, Order, inherited_statement, known_keys, statement_of
+from trailseal.sealing.admin_records import (
+    ACTIONS,
+    MONTH_DETAIL,
+    Order,
+    inherited_statement,
+    known_keys,
+    statement_of,
+)
 from trailseal.telemetry import logger
 
 _AT_ONCE = 5_000
@@ -48,11 +57,11 @@ def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order | None] | OutcomeR
     if sinks.seals is None:
         return _no_order(record, "nothing is sealed here, so nothing can be signed")
     log = sinks.seals.log(record.position.partition)
-    order: Order | None = None
+    genuine = False
     try:
         try:
             statement = statement_of(record, log, known_keys(sinks.ledger, log))
-            order = Order(record.position, statement)
+            genuine = True
         except MerkleError as error:
             try:
                 statement = inherited_statement(record, sinks.ledger, log)
@@ -66,7 +75,10 @@ def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order | None] | OutcomeR
     if decoded.event.action != ACTIONS[statement.kind]:
         return _no_order(record, "its action is not what it orders")
     made = entry(record, decoded.event, decoded.format, decoded.words)
-    return made, order
+    details = decoded.event.metadata
+    if statement.kind is AdminKind.EXPIRE and not MONTH.fullmatch(str(details.get(MONTH_DETAIL))):
+        return _no_order(record, "it does not say which month it drops")
+    return made, Order(record.position, statement, details) if genuine else None
 
 
 def _no_order(record: Record, why: str) -> OutcomeRow:
@@ -89,7 +101,7 @@ def carry_out(sinks: Sinks, head: Head, order: Order, moved: Callable[[Head], No
         PipelineFault: this version cannot carry it out here.
     """
     erasable, statement = sinks.erasable, order.statement
-    if erasable is None or statement.kind is not AdminKind.ERASE:
+    if erasable is None:
         raise PipelineFault(
             f"The admin record {order.position} orders {statement.kind.value}, which this version cannot carry out"
             " on these engines. Nothing was removed; run a version that can."
@@ -101,18 +113,30 @@ def carry_out(sinks: Sinks, head: Head, order: Order, moved: Callable[[Head], No
         )
     positions = _positions(head, order)
     _write_rows(sinks, erasable, head, order, moved)
-    sinks.tombstones.load(sinks.ledger)
+    month = str(order.details.get(MONTH_DETAIL))
+    if statement.kind is AdminKind.ERASE:
+        sinks.tombstones.load(sinks.ledger)
+    else:
+        sinks.dropped.drop(sinks.ledger, month, order.position)
+
+    def again(asked: Sequence[Position]) -> Iterator[list[Entry]]:
+        return _entries(sinks, erasable.records, head, asked)
+
     try:
-        erasable.index.erase(positions, lambda again: _entries(sinks, erasable.records, head, again))
+        if statement.kind is AdminKind.ERASE:
+            erasable.index.erase(positions, again)
+        else:
+            erasable.index.drop(month, positions, again)
     except Unavailable:
         sinks.losses.note()
         raise
-    erasable.ledger.discard(positions)
+    if statement.kind is AdminKind.ERASE or order.details.get("duplicates"):
+        erasable.ledger.discard(positions)
     if erasable.log is not None:
         erasable.log.erase(positions)
     if not sinks.freshness.forget_everything():
         raise Unavailable("The cache cannot be emptied of what was erased; the head waits.")
-    logger("event_consumer").warning("erased", order=str(order.position), records=len(positions))
+    logger("event_consumer").warning(statement.kind.value, order=str(order.position), records=len(positions))
 
 
 def _positions(head: Head, order: Order) -> list[Position]:
@@ -138,10 +162,14 @@ def _write_rows(
     missing = [position for position in positions if position.offset not in removed]
     for start in range(0, len(missing), _AT_ONCE):
         some = missing[start : start + _AT_ONCE]
-        rows = tuple(
-            outcomes.erased_by(position, order.position, _tombstone(record, key, erasable.records.origin))
-            for position, record in zip(some, erasable.records.fetch(some), strict=True)
-        )
+        if order.statement.kind is AdminKind.EXPIRE:
+            runs = runs_of(position.offset for position in some)
+            rows = tuple(outcomes.expired_by(head, run, order.position) for run in runs)
+        else:
+            rows = tuple(
+                outcomes.erased_by(position, order.position, _tombstone(record, key, erasable.records.origin))
+                for position, record in zip(some, erasable.records.fetch(some), strict=True)
+            )
         head = erasable.ledger.remove(head, rows)
         moved(head)
 

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from trailseal.event_consumer.mirror import DeadLetterMirror
+from trailseal.event_consumer.retention import DroppedMonths
 from trailseal.event_consumer.seal import Seals
 from trailseal.event_consumer.tokens import Freshness
 from trailseal.event_consumer.tombstones import Tombstones
@@ -43,6 +44,7 @@ class Sinks:
         erasable: the engines again, where they can erase; else None.
         forgetful: the log forgets its records by itself, so what shows later what a duplicate was is kept.
         tombstones: what was erased and stays out.
+        dropped: months that were dropped and stay so.
         losses: see `Losses`.
     """
 
@@ -54,4 +56,5 @@ class Sinks:
     erasable: Erasable | None = None
     forgetful: bool = False
     tombstones: Tombstones = field(default_factory=Tombstones)
+    dropped: DroppedMonths = field(default_factory=DroppedMonths)
     losses: Losses = field(default_factory=Losses)

@@ -77,10 +77,10 @@ class Tombstones:
 
 
 def removal_at(ledger: Ledger, position: Position) -> OutcomeRow | None:
-    """The row of an erasure at that position, in whichever log; None where there is none.
+    """The row of a removal at that position, in whichever log; None where there is none.
 
     Raises:
         Unavailable: the ledger does not answer.
     """
     at = position
-    return next(ledger.outcomes(at.log, at.partition, at.offset, at.offset + 1, ("erased",)), None)
+    return next(ledger.outcomes(at.log, at.partition, at.offset, at.offset + 1, ("erased", "expired")), None)

@@ -58,6 +58,13 @@ class ErasableIndex(Protocol):
             PipelineFault: a part of the index is missing.
         """
 
+    def drop(self, month: str, positions: Sequence[Position], entries_of: EntriesOf) -> None:
+        """The same for documents of one month (``YYYY.MM``), which is dropped whole once nothing else is in it.
+
+        Raises:
+            Unavailable: as `erase`.
+        """
+
 
 class ErasableLedger(Protocol):
     """A ledger that can forget what it kept, and what it said of a record that was removed."""

@@ -151,7 +151,7 @@ class RecordKeeper(Protocol):
     """An index whose documents hold their records, beside a log that forgets its own after a time."""
 
     def records(self, log: int, partition: int, start: int, stop: int) -> Iterator[Record]:
-        """The records of the documents of [start, stop), byte for byte, ascending; lazily, any number of them.
+        """The records of the documents of [start, stop), byte for byte, in any order; lazily, any number of them.
 
         Over everything flushed and refreshed. What was erased, or never had a document, is not among them.
 
@@ -161,5 +161,5 @@ class RecordKeeper(Protocol):
         ...
 
     def records_at(self, positions: Sequence[Position]) -> Iterator[Record]:
-        """Those of the documents of these positions, in any order; see `records`."""
+        """Those of the documents of these positions; see `records`."""
         ...

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import msgspec
@@ -51,6 +51,11 @@ ACTIONS = {AdminKind.ERASE: "trailseal.erased", AdminKind.EXPIRE: "trailseal.exp
 """The action of an admin record, by what it does."""
 
 
+MONTH_DETAIL = "month"
+"""Which of the details names the month that an expiry drops."""
+_MOST_OFFSETS = 500_000
+
+
 class Mandate(msgspec.Struct, frozen=True):
     """Who wants records removed, and why. It stays in the log for ever: no personal data of the subject.
 
@@ -74,10 +79,12 @@ class Order:
     Attributes:
         position: its own.
         statement: what it orders.
+        details: what its event says besides (`Mandate.details`): of an expiry the ``month``.
     """
 
     position: Position
     statement: AdminStatement
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey]) -> AdminStatement:
@@ -189,10 +196,24 @@ class Clerk:
     now_us: int
 
     def records(self, kind: AdminKind, offsets: Sequence[int]) -> Iterator[NewRecord]:
-        """The records to append so that these offsets, in any order, are removed: one per ten thousand runs."""
-        runs = runs_of(offsets)
-        for start in range(0, len(runs), MAX_RUNS):
-            yield self._record(kind, runs[start : start + MAX_RUNS])
+        """The records to append so that these offsets, in any order, are removed.
+
+        One for each ten thousand runs and half a million offsets: each is carried out as one.
+        """
+        portion: list[OffsetRun] = []
+        room = _MOST_OFFSETS
+        for run in runs_of(offsets):
+            first = run.first
+            while first <= run.last:
+                last = min(run.last, first + room - 1)
+                portion.append(OffsetRun(first, last))
+                room -= last - first + 1
+                first = last + 1
+                if not room or len(portion) == MAX_RUNS:
+                    yield self._record(kind, tuple(portion))
+                    portion, room = [], _MOST_OFFSETS
+        if portion:
+            yield self._record(kind, tuple(portion))
 
     def _record(self, kind: AdminKind, runs: tuple[OffsetRun, ...]) -> NewRecord:
         log, mandate = self.log, self.mandate

@@ -10,27 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from trailseal.errors import InvalidEvent
-from trailseal.formats import decode_record
 from trailseal.model.outcomes import NOT_INDEXED, Head, OutcomeRow
-from trailseal.model.projection import Entry, colliding, entry
+from trailseal.model.projection import Entry, colliding
 from trailseal.model.record import Position, Record
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.verification.orders import REMOVED, Orders
-from trailseal.verification.reading import WholeLog
+from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.suspicions import Suspicions
 
 _AT_ONCE = 500
-
-
-def decoded(record: Record, origin: str) -> Entry | None:
-    """What the pipeline makes of the record; None where it is no event."""
-    try:
-        made = decode_record(record, origin)
-    except InvalidEvent:
-        return None
-    return entry(record, made.event, made.format, made.words)
 
 
 @dataclass(slots=True)
@@ -58,16 +47,23 @@ class ClaimCheck:
     unprovable: int = 0
     _wanted: list[Entry] = field(default_factory=list)
 
-    def removed(self, rows: Mapping[int, OutcomeRow]) -> frozenset[int]:
-        """The offsets whose records may be gone; removals without an order are noted."""
+    def removed(self, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record]) -> frozenset[int]:
+        """The offsets whose records may be gone; removals without an order are noted.
+
+        Args:
+            rows: see `rows`.
+            records: those that are as they were sealed, by offset.
+        """
         lawful: set[int] = set()
         for offset, row in rows.items():
             if row.kind in REMOVED:
-                objection = self.orders.objection(row, offset)
+                record = records.get(offset)
+                objection = self.orders.objection(row, offset, record)
                 if objection is None:
                     if self.orders.may_be_blank(row, offset):
                         lawful.add(offset)
-                    self.unprovable += self.orders.is_retry(row, offset)
+                    late = row.kind == "expired" and record is not None
+                    self.unprovable += not late and not self.orders.names(row, offset)
                 else:
                     self.suspicions.add(
                         "unordered-removal",

@@ -20,11 +20,18 @@ from trailseal.model.outcomes import OutcomeKind, OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import HEADER_ADMIN, Position, Record
 from trailseal.ports.ledger import Ledger
-from trailseal.sealing.admin_records import entry_of, inherited_statement, is_named, known_keys, statement_of
+from trailseal.sealing.admin_records import (
+    MONTH_DETAIL,
+    entry_of,
+    inherited_statement,
+    is_named,
+    known_keys,
+    statement_of,
+)
 from trailseal.sealing.origin import SealedLog, same_records
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
-from trailseal.verification.reading import WholeLog
+from trailseal.verification.reading import WholeLog, decoded
 
 REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 _KINDS = {AdminKind.ERASE: "erased", AdminKind.EXPIRE: "expired"}
@@ -39,6 +46,7 @@ class _Order:
     at: Position
     statement: AdminStatement
     tombstones: frozenset[bytes]
+    month: str | None
 
 
 class Orders:
@@ -59,8 +67,13 @@ class Orders:
         self._keys = keys
         self._known: dict[Position, _Order | str] = {}
 
-    def objection(self, row: OutcomeRow, offset: int) -> str | None:
+    def objection(self, row: OutcomeRow, offset: int, record: Record | None = None) -> str | None:
         """Why the removal of this offset is not lawful; None where it is.
+
+        Args:
+            row: that says so.
+            offset: of its run.
+            record: what stands there still, if it is what was sealed.
 
         Raises:
             Unavailable: log or ledger does not answer.
@@ -70,7 +83,7 @@ class Orders:
             return f"{row.kind}: {found}"
         if _KINDS[found.statement.kind] != row.kind:
             return f"{row.kind}: the order at {row.of} is for something else"
-        if not self._covers(found, offset) and not self.is_retry(row, offset):
+        if not (self._covers(found, offset) or self.is_retry(row, offset) or self.is_late(row, record)):
             return f"{row.kind}: the order at {row.of} does not name this offset"
         return None
 
@@ -81,6 +94,24 @@ class Orders:
             return False
         return not self._is_here(found) or (offset > found.at.offset and not found.statement.covers(offset))
 
+    def is_late(self, row: OutcomeRow, record: Record | None) -> bool:
+        """Whether the row says that an event came after its month was dropped; with its record, whether that is so.
+
+        Where the log forgets, nobody can tell any more once the record is gone.
+        """
+        found = self._order(row.of)
+        if isinstance(found, str) or row.kind != "expired" or found.month is None:
+            return False
+        if record is None:
+            return self._log.forgets
+        made = decoded(record, self._log.origin)
+        return made is not None and made.month == found.month
+
+    def names(self, row: OutcomeRow, offset: int) -> bool:
+        """Whether the order that the row names names this offset, so that nothing has to be believed."""
+        found = self._order(row.of)
+        return not isinstance(found, str) and self._covers(found, offset)
+
     def may_be_blank(self, row: OutcomeRow, offset: int) -> bool:
         """Whether the record may be gone although the tree has another leaf: only by an order of this very log.
 
@@ -89,7 +120,7 @@ class Orders:
         found = self._order(row.of)
         if isinstance(found, str):
             return False
-        return self._is_here(found) or self.is_retry(row, offset)
+        return self._is_here(found) or self.is_retry(row, offset) or self._log.forgets
 
     def event(self, record: Record) -> Entry | None:
         """The event of a genuine admin record; None where it is none."""
@@ -144,9 +175,11 @@ class Orders:
             if index < tree.size and tree.entry(index) != entry_of(record, self._ledger, log):
                 return f"the order at {at} is not the record that was sealed there"
             statement = statement_of(record, log, keys)
-        except (MerkleError, IntegrityViolation) as error:
+            month = decode_admin(record).event.metadata.get(MONTH_DETAIL)
+        except (MerkleError, IntegrityViolation, InvalidEvent) as error:
             return f"the order at {at} is not genuine, {str(error).removesuffix('.')}"
-        return _Order(at, statement, self._tombstones(at, statement))
+        named = month if isinstance(month, str) and statement.kind is AdminKind.EXPIRE else None
+        return _Order(at, statement, self._tombstones(at, statement), named)
 
     def _place(self, at: Position) -> tuple[SealedLog, LogTree, Sequence[VerifierKey]] | str:
         """The log, the tree and the keys by which an order is judged that stands there."""

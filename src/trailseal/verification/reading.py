@@ -10,12 +10,24 @@ from itertools import count
 
 import msgspec
 
+from trailseal.errors import InvalidEvent
+from trailseal.formats import decode_record
+from trailseal.model.projection import Entry, entry
 from trailseal.model.record import Gap, Position, Record
 from trailseal.ports.index import RecordKeeper
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import Bounds, EventLog
 
 _ONE_BYTES = 2 << 20
+
+
+def decoded(record: Record, origin: str) -> Entry | None:
+    """What the pipeline makes of the record; None where it is no event."""
+    try:
+        made = decode_record(record, origin)
+    except InvalidEvent:
+        return None
+    return entry(record, made.event, made.format, made.words)
 
 
 class WholeLog:
@@ -32,6 +44,11 @@ class WholeLog:
         self.origin = log.origin
         self.number = ledger.log_number(self.origin)
         self._origins = ledger.logs()
+
+    @property
+    def forgets(self) -> bool:
+        """Whether records go by themselves after a time."""
+        return self._keeper is not None
 
     def origin_of(self, number: int) -> str | None:
         """The identity of the log of that number, from which ids are derived; None where there is none."""

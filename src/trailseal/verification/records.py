@@ -73,6 +73,8 @@ class RecordCheck:
             if not items:
                 break
             for item in items:
+                if at >= stop:
+                    break  # a gap counts as one item for the log, and as many offsets here
                 count = min(item.count, stop - at) if isinstance(item, Gap) else 1
                 found.append(Gap(item.position, count) if isinstance(item, Gap) else item)
                 at += count

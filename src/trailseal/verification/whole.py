@@ -15,9 +15,9 @@ from trailseal.ports.log import EventLog
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
-from trailseal.verification.claims import ClaimCheck, decoded
+from trailseal.verification.claims import ClaimCheck
 from trailseal.verification.orders import Orders
-from trailseal.verification.reading import WholeLog
+from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.records import Difference, RecordCheck, sealed_elsewhere
 from trailseal.verification.result import Range, Verification, VerifiedLog
 from trailseal.verification.signatures import Signed, check_signatures
@@ -169,17 +169,17 @@ class _Partition:
         items = records.read(start, stop)
         made = records.entries(items)
         rows = claims.rows(start, stop)
-        may_be_blank = claims.removed(rows)
         differing = list(records.differences(start, entries, items, made))
         damaged = {difference.offset for difference in differing}
-        blank = {one.offset for one in differing if one.offset in may_be_blank and one.is_blank}
-        self._note([one for one in differing if one.offset not in blank], start + len(made))
-        self._removed += len(blank)
         good = {
             item.position.offset: item
             for item in items
             if isinstance(item, Record) and item.position.offset not in damaged
         }
+        may_be_blank = claims.removed(rows, good)
+        blank = {one.offset for one in differing if one.offset in may_be_blank and one.is_blank}
+        self._note([one for one in differing if one.offset not in blank], start + len(made))
+        self._removed += len(blank)
         self._verified += len(good) - made.count(b"")
         self._gaps += stop - start - len(good) - len(damaged)
         claims.check(range(start, stop), rows, good, damaged)

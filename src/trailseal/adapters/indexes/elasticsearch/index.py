@@ -236,6 +236,11 @@ class ElasticsearchIndex:
         del entries_of
         self._placed.erase(positions)
 
+    def drop(self, month: str, positions: Sequence[Position], entries_of: EntriesOf) -> None:
+        """See `ErasableIndex.drop`; a month goes as a whole index, without a look at each document."""
+        del entries_of
+        self._placed.drop(month, positions)
+
     def compare(self, entries: Sequence[Entry]) -> list[str | None]:
         """See `EventIndex.compare`; reads by id, and so even what no refresh has shown yet."""
         found: list[str | None] = []

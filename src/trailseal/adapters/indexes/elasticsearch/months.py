@@ -261,6 +261,21 @@ class Months:
             self._documents.put_document(name, msgspec.json.encode(renewed), stored.version)
         self.register(fresh=True)
 
+    def drop(self, month: str) -> None:
+        """Register the month as dropped, for good; its indices are the caller's to delete.
+
+        Raises:
+            Fenced: somebody else changed the month's entry meanwhile.
+        """
+        name = f"{_MONTHS}{month}"
+        stored = self._documents.document(name)
+        if stored is not None:
+            entry = _MONTH.decode(stored.body)
+            if entry.state == "open":
+                dropped = Month("dropped", entry.index, projection=entry.projection)
+                self._documents.put_document(name, msgspec.json.encode(dropped), stored.version)
+        self.register(fresh=True)
+
     def delete_index(self, index: str) -> None:
         """Delete an index that has no alias; nothing happens where it is gone.
 

@@ -21,16 +21,18 @@ from trailseal.adapters.indexes.elasticsearch.answers import Shards
 from trailseal.adapters.indexes.elasticsearch.documents import index_line
 from trailseal.adapters.indexes.elasticsearch.filters import NOT_ERASED, Clause
 from trailseal.adapters.indexes.elasticsearch.months import Months
-from trailseal.adapters.indexes.elasticsearch.stocktaking import refreshed
+from trailseal.adapters.indexes.elasticsearch.stocktaking import counts, refreshed
 from trailseal.errors import PipelineFault, Rebuilding, Unavailable
 from trailseal.model.record import Position, Record
 
 _AT_ONCE: Final = 1_000
+_NAMES_AT_ONCE: Final = 32
 _PAGE_FIRST: Final = 100
 _PAGE_MOST: Final = 2_000
 _PAGE_BYTES: Final = 8 << 20
 _SORT: Final = ("offset", "timestamp", "tenant_id", "id")
 _DONE: Final = frozenset({200, 201})
+_EVERY: Final[Clause] = {"range": {"offset": {"gte": 0}}}
 _READING: Final = "a reading of stored records"
 _LISTING: Final = "a list of the month indices"
 _GONE: Final = frozenset({404})
@@ -157,11 +159,53 @@ class PlacedDocuments:
         finally:
             bulk.close()
 
+    def drop(self, month: str, positions: Sequence[Position]) -> None:
+        """Erase documents of one month; if nothing else lives in it, by deleting its indices.
+
+        Raises:
+            PipelineFault: a month is missing from the cluster.
+            Unavailable: not done, or not all of it; call again.
+        """
+        register = self._months.register(fresh=True)
+        entry = register.months.get(month)
+        if entry is None:
+            return
+        if month in register.reprojecting:
+            raise Unavailable(f"the month {month} is being re-projected; it is dropped when that is done")
+        if entry.state == "open":
+            alias = mapping.alias_name(self._connection.prefix, month)
+            indices = self._all_indices()
+            refreshed(self._connection, alias)
+            if not self._holds_only(alias, positions):
+                self.erase(positions)
+                if not self._holds_only(alias, ()):
+                    return
+        else:
+            indices = self._all_indices()
+        self._months.drop(month)
+        begins = f"{mapping.alias_name(self._connection.prefix, month)}-v"
+        for name in indices:
+            if name.startswith(begins):
+                self._connection.request("DELETE", f"/{name}", what=f"deleting {name}", allow=_GONE)
+
+    def _holds_only(self, alias: str, positions: Sequence[Position]) -> bool:
+        """Whether every living document is of one of these positions."""
+        held = counts(self._connection, alias)
+        living = {place for place, count in held.documents.items() if count > held.erased.get(place, 0)}
+        if not living <= {(position.log, position.partition) for position in positions}:
+            return False
+        named = {(position.log, position.partition, position.offset) for position in positions}
+        return all(
+            (hit.source.log, hit.source.partition, hit.source.offset) in named
+            for log, partition in living
+            for hit in self._hits([alias], _Places(log, partition, _EVERY), ("log", "partition", "offset"))
+        )
+
     def _all_indices(self) -> dict[str, _Index]:
         prefix = self._connection.prefix
         ours = re.compile(rf"{re.escape(prefix)}audit-\d{{4}}\.\d\d-v\d+-\d{{6}}")
         target = (
-            f"/{prefix}audit-*-v*-*?expand_wildcards=all&filter_path=*.aliases,*.settings.index.blocks.write,"
+            f"/{prefix}audit-*-v*-*?expand_wildcards=open,hidden&filter_path=*.aliases,*.settings.index.blocks.write,"
             "*.settings.index.uuid"
         )
         found = decoded(_INDICES, self._connection.request("GET", target, what=_LISTING), _LISTING)
@@ -205,9 +249,12 @@ class PlacedDocuments:
         self._connection.request("PUT", f"/{name}/_settings", body, what=f"the write block of {name}")
 
     def _hits(self, names: Sequence[str], places: _Places, fields: Sequence[str]) -> Iterator[_Hit]:
-        """Documents of all these indices, ascending by offset, in pages of bounded size."""
-        if not names:
-            return
+        """Documents of all these indices, some indices after the other: their names go into the request's line."""
+        for start in range(0, len(names), _NAMES_AT_ONCE):
+            yield from self._hits_of(names[start : start + _NAMES_AT_ONCE], places, fields)
+
+    def _hits_of(self, names: Sequence[str], places: _Places, fields: Sequence[str]) -> Iterator[_Hit]:
+        """Those of a few indices, in pages of bounded size."""
         size = _PAGE_FIRST
         after: list[int | str] | None = None
         target = (

@@ -119,6 +119,11 @@ class TantivyIndex:
                 self._drop_writer()
                 raise
 
+    def drop(self, month: str, positions: Sequence[Position], entries_of: EntriesOf) -> None:
+        """See `ErasableIndex.drop`; a month is nothing of its own here."""
+        del month
+        self.erase(positions, entries_of)
+
     def refresh(self) -> None:
         """See `EventIndex.refresh`."""
         self._usable()

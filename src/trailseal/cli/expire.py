@@ -1,0 +1,95 @@
+"""`trailseal expire`: drop whole months, by a signed order, when they have been kept for long enough."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trailseal.bootstrap import open_engines
+from trailseal.cli.options import Config, Data, settings_from
+from trailseal.cli.orders import Ordering, heads_of, tell_pending, tell_retention, user
+from trailseal.cli.output import Form, as_table, draw_table, notice, write_ndjson
+from trailseal.errors import UsageError
+from trailseal.event_consumer.retention import MONTH, Expiry, select_before
+from trailseal.merkle.admin import AdminKind
+from trailseal.model.timestamps import month
+from trailseal.sealing.admin_records import Mandate
+from trailseal.telemetry import set_up_logging
+
+
+def expire(
+    before: Annotated[str, typer.Option("--before", metavar="YYYY-MM", help="The first month that stays.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for example a policy; stays in the log for ever.")],
+    approved_by: Annotated[str | None, typer.Option("--approved-by", help="Who else agreed.")] = None,
+    requested_by: Annotated[
+        str | None, typer.Option("--requested-by", help="Who asks; default: the user of this process.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only say what would go.")] = False,
+    form: Annotated[Form, typer.Option("--form", help="How to write what was found.")] = Form.AUTO,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Drop every event of the months before one, from log, index, ledger and cache.
+
+    Nothing expires by itself. Without --yes nothing is changed. With it, records that say who asked and why, signed
+    by the log's keys, are appended for each month and partition, and carried out like those of `trailseal erase`.
+    An event that arrives later for a dropped month is `expired` at once. Every proof and checkpoint stays valid.
+    Exit status 1 where nothing was found.
+    """
+    mandate = Mandate(requested_by or user(), reason, approved_by)
+    settings = settings_from(config, data=data)
+    set_up_logging("error", settings.log_format)
+    engines = open_engines(settings, "import" if yes else "read")
+    try:
+        tell_retention(engines)
+        heads = heads_of(engines)
+        first = _month(before, month(engines.clock.now_us()))
+        found = select_before(engines.index, engines.ledger, heads, first)
+        _write(found, form)
+        tell_pending(engines, heads)
+        if not found:
+            notice("Nothing was found; nothing is changed.")
+            raise typer.Exit(1)
+        if not yes:
+            notice("Nothing was changed. Add --yes to drop this; it cannot be undone.")
+            return
+        with Ordering(settings, engines) as ordering:
+            for one in found:
+                counts: dict[str, int | str] = {
+                    "month": one.month,
+                    "events": len(one.events),
+                    "duplicates": len(one.duplicates),
+                }
+                said = Mandate(mandate.requested_by, mandate.reason, mandate.approved_by, counts)
+                ordering.order(AdminKind.EXPIRE, one.head, one.offsets, said)
+            ordering.wait()
+    finally:
+        engines.close()
+    notice("Dropped. The books show it (`trailseal reconcile`), and the log says who asked and why.")
+
+
+def _month(text: str, now: str) -> str:
+    named = text.replace("-", ".")
+    if not MONTH.fullmatch(named):
+        raise UsageError(f"--before {text}: a month is written YYYY-MM, such as 2026-11.")
+    if named > now:
+        raise UsageError(f"--before {text}: {now.replace('.', '-')} has not ended yet; the current month stays.")
+    return named
+
+
+def _write(found: list[Expiry], form: Form) -> None:
+    rows = [
+        {
+            "month": one.month,
+            "partition": f"{one.head.log}/{one.head.partition}",
+            "events": len(one.events),
+            "duplicates": len(one.duplicates),
+        }
+        for one in found
+    ]
+    if not as_table(form):
+        write_ndjson(rows)
+        return
+    columns = ("month", "partition", "events", "duplicates")
+    draw_table(columns, [tuple(row.values()) for row in rows], numbers=frozenset(("events", "duplicates")))

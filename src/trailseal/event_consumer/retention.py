@@ -1,0 +1,139 @@
+"""Months that were dropped: what an expiry would take, and what came for such a month afterwards.
+
+Which months are dropped, and by which order, stands in small documents of the ledger, written by whoever carries
+the first order of a month out.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from trailseal.errors import Fenced
+from trailseal.model.event import RESERVED_TENANT
+from trailseal.model.outcomes import Head
+from trailseal.model.projection import SortKey
+from trailseal.model.query import Query
+from trailseal.model.record import Position
+from trailseal.model.timestamps import month, parse_rfc3339
+from trailseal.ports.index import EventIndex
+from trailseal.ports.ledger import Ledger
+
+MONTH: Final = re.compile(r"(\d{4})\.(0[1-9]|1[0-2])", re.ASCII)
+"""A month as documents and orders name it."""
+_PREFIX: Final = "retention/"
+_PAGE: Final = 1_000
+
+
+@dataclass(slots=True)
+class Expiry:
+    """The offsets of one partition that an expiry of one month would name.
+
+    Attributes:
+        head: of the partition, when it was made.
+        month: ``YYYY.MM``.
+        events: of the month.
+        duplicates: of those events.
+    """
+
+    head: Head
+    month: str
+    events: set[int] = field(default_factory=set)
+    duplicates: set[int] = field(default_factory=set)
+
+    @property
+    def offsets(self) -> list[int]:
+        """All of them, ascending."""
+        return sorted(self.events | self.duplicates)
+
+
+def select_before(index: EventIndex, ledger: Ledger, heads: Sequence[Head], before: str) -> list[Expiry]:
+    """Find every event of the months before one, by month and partition; nothing is changed.
+
+    Trailseal's own events are left out: they say what was removed, and why.
+
+    Args:
+        index: searched from its oldest event on.
+        ledger: whose rows lead to duplicates.
+        heads: of the partitions.
+        before: ``YYYY.MM``, the first month that stays.
+
+    Raises:
+        Unavailable: an engine does not answer.
+    """
+    known = {(head.log, head.partition): head for head in heads}
+    found: dict[tuple[str, int, int], Expiry] = {}
+    months: dict[Position, str] = {}
+    index.refresh()
+    query = Query(time_to_us=parse_rfc3339(f"{before.replace('.', '-')}-01T00:00:00Z"), order="asc")
+    after: SortKey | None = None
+    while True:
+        hits = index.search(query, after, _PAGE)
+        for key in (hit.key for hit in hits):
+            head = known.get((key.position.log, key.position.partition))
+            if head is not None and key.position.offset < head.next and key.tenant_id != RESERVED_TENANT:
+                place = month(key.timestamp_us), head.log, head.partition
+                found.setdefault(place, Expiry(head, place[0])).events.add(key.position.offset)
+                months[key.position] = place[0]
+        if len(hits) < _PAGE:
+            break
+        after = hits[-1].key
+    for head in heads:
+        for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate",)) if months else ():
+            name = None if row.of is None else months.get(row.of)
+            if name is not None:
+                place = name, head.log, head.partition
+                found.setdefault(place, Expiry(head, name)).duplicates.add(row.position.offset)
+    return [found[place] for place in sorted(found)]
+
+
+class DroppedMonths:
+    """The dropped months and their orders, in memory. Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._orders: dict[str, Position] = {}
+
+    def load(self, ledger: Ledger) -> None:
+        """Read them all.
+
+        Raises:
+            Unavailable: the ledger does not answer.
+        """
+        stored = ledger.documents(_PREFIX)
+        orders = {name.removeprefix(_PREFIX): _position(document.body) for name, document in stored.items()}
+        with self._lock:
+            self._orders = orders
+
+    def drop(self, ledger: Ledger, name: str, order: Position) -> None:
+        """Note that an order dropped the month; the first one stays.
+
+        Raises:
+            Unavailable: the ledger does not answer.
+        """
+        with suppress(Fenced):
+            ledger.put_document(f"{_PREFIX}{name}", str(order).encode(), None)
+        self.load(ledger)
+
+    def order_of(self, name: str) -> Position | None:
+        """The order that dropped the month; None where it was not dropped, as far as this process knows."""
+        return self._orders.get(name)
+
+
+def order_of(ledger: Ledger, name: str) -> Position | None:
+    """The order that dropped the month, whoever carried it out.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    stored = ledger.document(f"{_PREFIX}{name}")
+    return None if stored is None else _position(stored.body)
+
+
+def _position(body: bytes) -> Position:
+    log, partition, offset = body.split(b"/")
+    return Position(int(log), int(partition), int(offset))
