@@ -19,6 +19,9 @@ from trailseal.merkle.proofs import RangeHash
 TileReader: TypeAlias = Callable[[int, int, int], bytes]
 """Gives a tile's bytes: level, index, width (1-256) -> exactly ``32 * width`` bytes."""
 
+Folded: TypeAlias = list[list[bytes]]
+"""A tile's hashes and the levels of nodes above them, the lowest first; of a full tile the last is its root."""
+
 TILE_WIDTH: Final = 256
 TILE_HEIGHT: Final = 8
 MAX_ENTRY_SIZE: Final = 0xFFFF
@@ -146,7 +149,9 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
-def tile_range_hash(read: TileReader, size: int) -> RangeHash:
+def tile_range_hash(
+    read: TileReader, size: int, full: Callable[[int, int], Folded] | None = None
+) -> RangeHash:
     """Return a function that gives the roots of a tree's subtrees, reading tiles as it needs them.
 
     A proof needs a tile a level on the way to its leaf and the last tile of each level: at 10 million
@@ -156,18 +161,24 @@ def tile_range_hash(read: TileReader, size: int) -> RangeHash:
     Args:
         read: gives tiles; asked only for tiles of the tree of that size, at their width in it.
         size: the tree's size.
+        full: gives full tiles folded, by level and index, where somebody has folded them already.
 
     Raises (the returned function):
         InvalidEncoding: a tile is not as long as asked for, or the range is no subtree of the tree.
     """
-    kept: dict[tuple[int, int], list[list[bytes]]] = {}
+    kept: dict[tuple[int, int], Folded] = {}
 
-    def folded(level: int, index: int) -> list[list[bytes]]:
+    def folded(level: int, index: int) -> Folded:
         found = kept.get((level, index))
         if found is None:
             if len(kept) >= _TILES_KEPT:
                 kept.clear()
-            found = kept[level, index] = _fold_tile(read, level, index, tile_width(level, index, size))
+            width = tile_width(level, index, size)
+            if full is not None and width == TILE_WIDTH:
+                found = full(level, index)
+            else:
+                found = fold_tile(_read_whole(read, level, index, width))
+            kept[level, index] = found
         return found
 
     def range_hash(start: int, stop: int) -> bytes:
@@ -192,11 +203,16 @@ def tile_range_hash(read: TileReader, size: int) -> RangeHash:
     return range_hash
 
 
-def _fold_tile(read: TileReader, level: int, index: int, width: int) -> list[list[bytes]]:
+def fold_tile(hashes: Sequence[bytes]) -> Folded:
+    """Return a tile's hashes with the nodes above them; a last one without a neighbour is left out above."""
+    levels = [list(hashes)]
+    for _ in range(TILE_HEIGHT):
+        levels.append(paired_hashes(levels[-1]))
+    return levels
+
+
+def _read_whole(read: TileReader, level: int, index: int, width: int) -> list[bytes]:
     tile = read(level, index, width)
     if len(tile) != width * HASH_SIZE:
         raise InvalidEncoding(f"tile {index} of level {level} has {len(tile)} bytes, not {width} hashes")
-    levels = [split_hashes(tile)]
-    for _ in range(TILE_HEIGHT - 1):
-        levels.append(paired_hashes(levels[-1]))
-    return levels
+    return split_hashes(tile)

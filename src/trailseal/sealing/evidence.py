@@ -26,7 +26,7 @@ from trailseal.sealing.leaves import LeafMaker
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.periods import PeriodSecrets
 from trailseal.sealing.state import SealState
-from trailseal.sealing.tree import LogTree
+from trailseal.sealing.tree import KnownTiles, LogTree
 
 KEPT_S = 0.5
 """How long a head and its checkpoint are used before they are read again."""
@@ -121,6 +121,7 @@ class Evidence:
         self._ledger, self._monotonic = ledger, monotonic
         self._lock = threading.Lock()
         self._open: dict[tuple[int, int], PinnedLog] = {}
+        self._tiles = KnownTiles()
 
     def logs(self, url: Callable[[int, int], str]) -> list[PublicLog]:
         """Every sealed partition of every log.
@@ -302,5 +303,5 @@ class Evidence:
         sealed = self._sealed(log, partition)
         newest = self._ledger.seals.checkpoint(log, partition)
         head = self._ledger.head(log, partition)
-        tree = LogTree(SealState.of(None if head is None else head.seal).edge, self._ledger.seals)
+        tree = LogTree(SealState.of(None if head is None else head.seal).edge, self._ledger.seals, self._tiles)
         return PinnedLog(self._monotonic(), sealed, tree, None if newest is None else merged(newest))
