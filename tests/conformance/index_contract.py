@@ -382,6 +382,41 @@ class IndexContract(_Fixtures):
         (other,) = index.compare([msgspec.structs.replace(entry, projection=moved)])
         assert other in {"position", "offset"}
 
+    def test_an_index_holds_as_many_terms_as_its_entries_have(
+        self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]
+    ) -> None:
+        events = _assortment()
+        put(events)
+        ours = [each.entry for each in events if each.entry.projection.position.log == 1]
+        in_partition = [one for one in ours if one.projection.position.partition == 0]
+        assert index.held(1, 0, 0, 2**40) == index.due(in_partition)
+        assert index.beside(in_partition) == [None] * len(in_partition)
+        some = [one for one in in_partition if 1 <= one.projection.position.offset < 3]
+        assert index.held(1, 0, 1, 3) == index.due(some)
+
+    def test_a_term_too_many_is_told_of_its_entry_or_seen_by_compare(self, index: EventIndex) -> None:
+        events = [known(n, metadata={"k": str(n)}) for n in range(4)]
+        more = f"{events[1].entry.projection.words} zebra"
+        false = msgspec.structs.replace(
+            events[1].entry, projection=msgspec.structs.replace(events[1].entry.projection, words=more)
+        )
+        index.put([events[0].entry, false, *(each.entry for each in events[2:])])
+        index.flush()
+        index.refresh()
+        true = [each.entry for each in events]
+        assert (index.compare(true)[1] or index.beside(true)[1]) == "words"
+        assert [index.beside(true)[place] for place in (0, 2, 3)] == [None] * 3
+
+    def test_an_inventory_counts_every_log_and_partition(
+        self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]
+    ) -> None:
+        put([known(n) for n in range(3)])
+        put([known(n, partition=1) for n in (1, 2)])
+        put([known(n, log=2, event_id=f"second-{n}") for n in (3,)])
+        held = index.inventory()
+        assert (held.documents, held.unplaced) == ({(1, 0): 3, (1, 1): 2, (2, 0): 1}, 0)
+        assert index.alterations() == []
+
     def test_an_entry_without_a_document_is_missing(
         self, index: EventIndex, put: Callable[[Sequence[Known]], list[Verdict]]
     ) -> None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from trailseal.bootstrap import Engines, open_engines
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.output import Form, as_table, draw_table, notice, progress_bar, write_ndjson
+from trailseal.cli.pipeline import calm_the_collector
 from trailseal.cli.verify_file import verify_file
 from trailseal.errors import InvalidQuery, Unavailable, UsageError
 from trailseal.model.query import Condition, Exact, Field, Query
@@ -69,6 +70,7 @@ def verify(
     if file is not None:
         tampered, undecided = verify_file(file, trust, form)
         _end(tampered=tampered, undecided=undecided)
+    calm_the_collector()
     try:
         engines = open_engines(settings_from(config, data=data), "read")
         try:

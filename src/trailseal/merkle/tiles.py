@@ -149,9 +149,7 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
-def tile_range_hash(
-    read: TileReader, size: int, full: Callable[[int, int], Folded] | None = None
-) -> RangeHash:
+def tile_range_hash(read: TileReader, size: int, full: Callable[[int, int], Folded] | None = None) -> RangeHash:
     """Return a function that gives the roots of a tree's subtrees, reading tiles as it needs them.
 
     A proof needs a tile a level on the way to its leaf and the last tile of each level: at 10 million
@@ -174,11 +172,8 @@ def tile_range_hash(
             if len(kept) >= _TILES_KEPT:
                 kept.clear()
             width = tile_width(level, index, size)
-            if full is not None and width == TILE_WIDTH:
-                found = full(level, index)
-            else:
-                found = fold_tile(_read_whole(read, level, index, width))
-            kept[level, index] = found
+            known = full(level, index) if full is not None and width == TILE_WIDTH else None
+            found = kept[level, index] = known or fold_tile(_read_whole(read, level, index, width))
         return found
 
     def range_hash(start: int, stop: int) -> bytes:

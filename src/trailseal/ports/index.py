@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -51,6 +52,18 @@ class Retry(msgspec.Struct, frozen=True, gc=False):
 
 
 Verdict = Stored | Present | Tombstone | Expired | Refused | Retry
+
+
+class Inventory(msgspec.Struct, frozen=True, gc=False):
+    """What an index holds that searches can find.
+
+    Attributes:
+        documents: how many documents of each (log, partition).
+        unplaced: how many more that name no log and partition.
+    """
+
+    documents: dict[tuple[int, int], int]
+    unplaced: int = 0
 
 
 class EventIndex(Protocol):
@@ -141,6 +154,45 @@ class EventIndex(Protocol):
 
         Raises:
             Unavailable: as `search`.
+        """
+
+    def due(self, entries: Sequence[Entry]) -> Counter[str]:
+        """How many terms and values the documents of these entries have, by field; asks nobody.
+
+        Empty for an index whose documents cannot be found by more than what `compare` sees of them.
+        """
+
+    def held(self, log: int, partition: int, start: int, stop: int) -> Counter[str]:
+        """How many the documents of the offsets in [start, stop) have, by the same fields as `due`.
+
+        Raises:
+            Unavailable: as `search`.
+        """
+
+    def beside(self, entries: Sequence[Entry]) -> list[str | None]:
+        """For each entry of one partition the name of a field by which its document is found and should not be.
+
+        Slow: asked only where `held` and `due` differ.
+
+        Raises:
+            Unavailable: as `search`.
+        """
+
+    def inventory(self) -> Inventory:
+        """Everything that searches can find, of whatever log; over everything flushed and refreshed.
+
+        Raises:
+            Unavailable: as `search`.
+        """
+
+    def alterations(self) -> list[str]:
+        """What about the index itself is not as it was made, so that searches may not find what documents say.
+
+        For verification: sentences without event contents, of fields, aliases and the like; empty where all is
+        well, or where what `compare` looks at is all there is to it.
+
+        Raises:
+            Unavailable: it cannot be told now.
         """
 
     def close(self) -> None:

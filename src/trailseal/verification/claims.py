@@ -7,6 +7,7 @@ exactly as its record says.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,8 +19,6 @@ from trailseal.ports.ledger import Ledger
 from trailseal.verification.orders import REMOVED, Orders
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.suspicions import Suspicions
-
-_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -35,6 +34,8 @@ class ClaimCheck:
         orders: of lawful removals.
         unprovable: rows that say what nobody outside could check: an index's own refusal, an event that came again
             after it was erased.
+        due: of the documents looked at so far, see `EventIndex.due`.
+        doubtful: offsets of which something was found already, or whose record says nothing about their document.
     """
 
     log: WholeLog
@@ -45,7 +46,11 @@ class ClaimCheck:
     orders: Orders
     suspicions: Suspicions
     unprovable: int = 0
+    due: Counter[str] = field(default_factory=Counter)
+    doubtful: set[int] = field(default_factory=set)
     _wanted: list[Entry] = field(default_factory=list)
+    _originals: list[Entry] = field(default_factory=list)
+    _missing: set[int] = field(default_factory=set)
 
     def removed(self, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record]) -> frozenset[int]:
         """The offsets whose records may be gone; removals without an order are noted.
@@ -86,6 +91,7 @@ class ClaimCheck:
             damaged: offsets whose record is not; what is said of them cannot be judged.
         """
         unjudged = set(damaged)
+        self.doubtful |= unjudged
         expected: set[int] = set()
         for offset in span:
             row, record = rows.get(offset), records.get(offset)
@@ -96,8 +102,29 @@ class ClaimCheck:
             expected.add(offset)
             if offset not in unjudged and record is not None:
                 self._indexed(record, row)
+        self.due += self.index.due(self._wanted)
         self._settle()
-        self._documents(span.start, span.stop, expected)
+        self._documents(span, expected, records)
+
+    def beside(self, rows: Mapping[int, OutcomeRow], records: Iterable[Record]) -> bool:
+        """Note documents that are found by more than their records say; whether there was any.
+
+        Args:
+            rows: of these records.
+            records: of one run of offsets, those that are as they were sealed.
+        """
+        entries: list[Entry] = []
+        for record in records:
+            row = rows.get(record.position.offset)
+            made = None if row is not None and row.kind in NOT_INDEXED else self._decoded(record)
+            if made is not None and record.position.offset not in self.doubtful:
+                entries.append(made if row is None else colliding(made))
+        found = False
+        for made, name in zip(entries, self.index.beside(entries), strict=True):
+            if name is not None:
+                found = True
+                self._edited(made, name)
+        return found
 
     def rows(self, start: int, stop: int) -> dict[int, OutcomeRow]:
         """What the ledger says of the offsets in [start, stop) that are not simply indexed."""
@@ -122,23 +149,40 @@ class ClaimCheck:
                 self._false(made, "it counts as an id collision, and nothing at the named position has its id")
             made = colliding(made)
         self._wanted.append(made)
-        if len(self._wanted) >= _AT_ONCE:
-            self._settle()
 
     def _settle(self) -> None:
-        wanted, self._wanted = self._wanted, []
+        wanted, self._wanted = [*self._wanted, *self._originals], []
+        self._originals = []
         for made, difference in zip(wanted, self.index.compare(wanted), strict=True):
             if difference is None:
                 continue
-            projection = made.projection
-            kind = "missing-document" if difference == "missing" else "edited-projection"
-            self.suspicions.add(
-                kind,  # type: ignore[arg-type] # one of two literals
-                projection.position.offset,
-                tenant_id=projection.tenant_id,
-                event_id=projection.id,
-                detail=None if difference == "missing" else f"the field {difference}",
-            )
+            offset = made.projection.position.offset
+            self.doubtful.add(offset)
+            if difference == "missing":
+                self._missing.add(offset)
+                self._unfound(made, None)
+            else:
+                self._edited(made, difference)
+
+    def _edited(self, made: Entry, name: str) -> None:
+        projection = made.projection
+        self.suspicions.add(
+            "edited-projection",
+            projection.position.offset,
+            tenant_id=projection.tenant_id,
+            event_id=projection.id,
+            detail=f"the field {name}",
+        )
+
+    def _unfound(self, made: Entry, detail: str | None) -> None:
+        projection = made.projection
+        self.suspicions.add(
+            "missing-document",
+            projection.position.offset,
+            tenant_id=projection.tenant_id,
+            event_id=projection.id,
+            detail=detail,
+        )
 
     def _claimed_absent(self, row: OutcomeRow, offset: int, record: Record | None) -> None:
         """A row that explains why there is no document."""
@@ -183,7 +227,7 @@ class ClaimCheck:
         elif _same(made) != _same(original):
             self._false(made, f"it counts as a duplicate of {row.of}, which is another event")
         else:
-            self._wanted.append(original)
+            self._originals.append(original)
 
     def _was_removed(self, position: Position | None) -> bool:
         """Whether an order removed what a duplicate is of, after the duplicate had come."""
@@ -216,14 +260,23 @@ class ClaimCheck:
             detail=detail,
         )
 
-    def _documents(self, start: int, stop: int, expected: set[int]) -> None:
+    def _documents(self, span: range, expected: set[int], records: Mapping[int, Record]) -> None:
+        """What searches find in a run of offsets, against what they have to find."""
         seen: set[int] = set()
-        for offset in self.index.offsets(self.head.log, self.head.partition, start, stop):
+        for offset in self.index.offsets(self.head.log, self.head.partition, span.start, span.stop):
+            if offset not in expected or offset in seen:
+                self.doubtful.add(offset)
             if offset not in expected:
                 self.suspicions.add("foreign-document", offset, detail="the ledger says that there is none")
             elif offset in seen:
                 self.suspicions.add("foreign-document", offset, detail="a second one for this position")
             seen.add(offset)
+        for offset in sorted((expected & records.keys()) - seen - self._missing):
+            made = self._decoded(records[offset])
+            if made is not None:
+                self.doubtful.add(offset)
+                self._unfound(made, "there is one, and no search comes upon it")
+        self._missing.clear()
 
 
 def _same(made: Entry) -> tuple[str, str, bytes]:

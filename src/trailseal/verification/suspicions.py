@@ -21,6 +21,7 @@ SuspicionKind = Literal[
     "edited-projection",
     "missing-document",
     "foreign-document",
+    "altered-index",
     "false-outcome",
     "unordered-removal",
 ]
@@ -41,6 +42,7 @@ MEANING: Final[dict[SuspicionKind, str]] = {
     "edited-projection": "the event is searchable by something else than its record says",
     "missing-document": "the event is sealed, and no search can find it",
     "foreign-document": "the index holds a document that no record accounts for",
+    "altered-index": "the index is not as it was made, so searches may not find what its documents say",
     "false-outcome": "the ledger says of the record what is not so",
     "unordered-removal": "the record was removed, and no genuine order to do so was sealed",
 }
@@ -97,10 +99,17 @@ class Suspicions:
         detail: str | None = None,
     ) -> None:
         """Note one offset, or a run of them."""
-        found = Suspicion(kind, Position(self._log, self._partition, offset), count, tenant_id, event_id, detail)
+        position = Position(self._log, self._partition, offset)
+        self._note(Suspicion(kind, position, count, tenant_id, event_id, detail))
+
+    def add_at(self, kind: SuspicionKind, position: Position, *, detail: str) -> None:
+        """Note something that is of no partition that was taken in."""
+        self._note(Suspicion(kind, position, detail=detail))
+
+    def _note(self, found: Suspicion) -> None:
         last = self.all[-1] if self.all else None
-        if last is not None and event_id is None and _follows(last, found):
-            self.all[-1] = msgspec.structs.replace(last, count=last.count + count)
+        if last is not None and found.event_id is None and _follows(last, found):
+            self.all[-1] = msgspec.structs.replace(last, count=last.count + found.count)
         elif len(self.all) < MOST:
             self.all.append(found)
         else:
@@ -109,4 +118,5 @@ class Suspicions:
 
 def _follows(last: Suspicion, found: Suspicion) -> bool:
     alike = (last.kind, last.event_id, last.detail) == (found.kind, None, found.detail)
-    return alike and last.position.offset + last.count == found.position.offset
+    at = last.position
+    return alike and Position(at.log, at.partition, at.offset + last.count) == found.position

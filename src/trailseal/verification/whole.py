@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from trailseal.errors import IntegrityViolation
@@ -16,6 +17,7 @@ from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.claims import ClaimCheck
+from trailseal.verification.inventory import check_inventory
 from trailseal.verification.orders import Orders
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.records import Difference, RecordCheck, sealed_elsewhere
@@ -24,7 +26,10 @@ from trailseal.verification.signatures import Signed, check_signatures
 from trailseal.verification.suspicions import Suspicion, Suspicions
 from trailseal.verification.trust import Trust
 
-CHUNK = 16 * TILE_WIDTH
+CHUNK = 32 * TILE_WIDTH
+"""Offsets that are read, compared and forgotten at once."""
+SPAN = 32 * CHUNK
+"""Offsets after which the terms of their documents are counted."""
 _END = 2**62
 
 Progress = Callable[[int, int], None]
@@ -76,6 +81,10 @@ def verify_logs(
         suspicions += partition.suspicions.all
         untold += partition.suspicions.untold
         questions += partition.questions
+    if asked.everything and number is not None:
+        beside = Suspicions(number, 0)
+        check_inventory(index, ledger, beside)
+        suspicions += beside.all
     for other in sorted(set(ledger.logs()) - {number}):
         questions.append(
             f"Log {other} is an earlier one: its records are not in the log that is open, so only the genesis of"
@@ -108,10 +117,14 @@ class _Partition:
         orders = Orders(self._ledger, sealed, tree, self._log, signed.keys)
         claims = ClaimCheck(self._log, self._ledger, self._index, head, self._log.origin, orders, self.suspicions)
         try:
-            for start in range(head.base, head.next, CHUNK):
-                stop = min(start + CHUNK, head.next)
-                self._stretch(start, stop, (sealed, tree), (records, claims), asked)
-                yield stop - start
+            for first in range(head.base, head.next, SPAN):
+                last = min(first + SPAN, head.next)
+                for start in range(first, last, CHUNK):
+                    stop = min(start + CHUNK, last)
+                    self._stretch(start, stop, (sealed, tree), (records, claims), asked)
+                    yield stop - start
+                if asked.everything:
+                    self._count_terms(first, last, records, claims)
             self._name_edited(tree)
         except IntegrityViolation as error:
             self.suspicions.add("damaged-tree", head.base, detail=str(error).removesuffix("."))
@@ -183,6 +196,23 @@ class _Partition:
         self._verified += len(good) - made.count(b"")
         self._gaps += stop - start - len(good) - len(damaged)
         claims.check(range(start, stop), rows, good, damaged)
+
+    def _count_terms(self, first: int, last: int, records: RecordCheck, claims: ClaimCheck) -> None:
+        """Whether documents are found by what their records say and nothing else; see `EventIndex.held`."""
+        log, partition = self._head.log, self._head.partition
+        due, claims.due = claims.due, Counter()
+        held = self._index.held(log, partition, first, last)
+        if held != due:
+            found = bool(claims.doubtful)
+            for start in range(first, last, CHUNK):
+                stop = min(start + CHUNK, last)
+                items = (item for item in records.read(start, stop) if isinstance(item, Record))
+                found |= claims.beside(claims.rows(start, stop), items)
+            if not found and held == self._index.held(log, partition, first, last):
+                names = ", ".join(sorted(name for name in held | due if held[name] != due[name]))
+                detail = f"their documents have another number of terms than their records, in {names}"
+                self.suspicions.add("edited-projection", first, count=last - first, detail=detail)
+        claims.doubtful.clear()
 
     def _asked(self, entries: list[bytes], start: int, asked: Range) -> tuple[int, int, int] | None:
         """The part of a stretch that is asked for: its offsets, and where it begins among the entries."""

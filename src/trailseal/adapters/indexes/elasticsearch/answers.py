@@ -119,6 +119,54 @@ class SpreadAnswer(msgspec.Struct, frozen=True, gc=False):
     aggregations: Extremes = Extremes()
 
 
+class PartitionBucket(msgspec.Struct, frozen=True, gc=False):
+    """Documents of one partition."""
+
+    key: int
+    doc_count: int
+
+
+class PartitionBuckets(msgspec.Struct, frozen=True, gc=False):
+    """The partitions of one log."""
+
+    buckets: list[PartitionBucket]
+
+
+class LogBucket(msgspec.Struct, frozen=True, gc=False):
+    """Documents of one log."""
+
+    key: int
+    partitions: PartitionBuckets
+
+
+class LogBuckets(msgspec.Struct, frozen=True, gc=False):
+    """All logs."""
+
+    buckets: list[LogBucket] = []
+
+
+class ByPartition(msgspec.Struct, frozen=True, gc=False):
+    """What `BY_PARTITION` gives."""
+
+    logs: LogBuckets = LogBuckets()
+
+
+class InventoryAnswer(msgspec.Struct, frozen=True, gc=False):
+    """Documents by log and partition."""
+
+    timed_out: bool
+    hits: Counted
+    shards: Shards = msgspec.field(name="_shards")
+    aggregations: ByPartition = ByPartition()
+
+
+BY_PARTITION: Final = {
+    "logs": {
+        "terms": {"field": "log", "size": 1_000},
+        "aggs": {"partitions": {"terms": {"field": "partition", "size": 10_000}}},
+    }
+}
+INVENTORY_ANSWER: Final = msgspec.json.Decoder(InventoryAnswer)
 SPREAD_ANSWER: Final = msgspec.json.Decoder(SpreadAnswer)
 PAGE_ANSWER: Final = msgspec.json.Decoder(PageAnswer)
 COUNT_ANSWER: Final = msgspec.json.Decoder(CountAnswer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from trailseal.adapters.indexes.elasticsearch.holders import holders
 from trailseal.adapters.indexes.elasticsearch.months import REGISTER_TTL_S, Documents, Months
 from trailseal.adapters.indexes.elasticsearch.placed import PlacedDocuments
 from trailseal.adapters.indexes.elasticsearch.searching import Searcher
+from trailseal.adapters.indexes.elasticsearch.soundness import alterations
 from trailseal.adapters.indexes.elasticsearch.upkeep import ElasticsearchMonths
 from trailseal.errors import PipelineFault, Unavailable
 from trailseal.model.projection import Entry, Hit, SortKey
@@ -30,7 +32,7 @@ from trailseal.model.query import Count, Query
 from trailseal.model.record import Position, Record
 from trailseal.ports.clock import Clock
 from trailseal.ports.erasure import EntriesOf
-from trailseal.ports.index import Expired, Present, Refused, Retry, Stored, Verdict
+from trailseal.ports.index import Expired, Inventory, Present, Refused, Retry, Stored, Verdict
 
 _LOOKUPS: Final = 1_000
 _REFRESHED_AT_ONCE: Final = 64
@@ -264,6 +266,27 @@ class ElasticsearchIndex:
         if len(docs) != len(entries):
             raise Unavailable("Elasticsearch answered for another number of documents than asked; ask again")
         return [difference(entry, one.source) for entry, one in zip(entries, docs, strict=True)]
+
+    def due(self, entries: Sequence[Entry]) -> Counter[str]:  # noqa: ARG002 - the port's signature
+        """Empty: what a document is found by follows from its source, see `soundness`."""
+        return Counter()
+
+    def held(self, log: int, partition: int, start: int, stop: int) -> Counter[str]:  # noqa: ARG002 - the same
+        """Empty, as `due`."""
+        return Counter()
+
+    def beside(self, entries: Sequence[Entry]) -> list[str | None]:
+        """Nothing that `compare` has not told."""
+        return [None] * len(entries)
+
+    def inventory(self) -> Inventory:
+        """See `EventIndex.inventory`."""
+        return self._searcher.inventory()
+
+    def alterations(self) -> list[str]:
+        """See `EventIndex.alterations`."""
+        register = self._months.register(fresh=True)
+        return list(alterations(self._connection, {name: register.months[name] for name in register.open_months}))
 
     def close(self) -> None:
         """End threads and connections."""

@@ -12,7 +12,9 @@ from trailseal.adapters.elasticsearch.connection import Answer, Connection, deco
 from trailseal.adapters.elasticsearch.records import rebuilt_record
 from trailseal.adapters.indexes.elasticsearch import mapping
 from trailseal.adapters.indexes.elasticsearch.answers import (
+    BY_PARTITION,
     COUNT_ANSWER,
+    INVENTORY_ANSWER,
     OFFSET_ANSWER,
     PAGE_ANSWER,
     SPREAD_ANSWER,
@@ -27,6 +29,7 @@ from trailseal.model.projection import Hit, SortKey
 from trailseal.model.query import Count, Query
 from trailseal.model.record import Position
 from trailseal.model.timestamps import month
+from trailseal.ports.index import Inventory
 
 PAGE: Final = 10_000
 _SORT_FIELDS: Final = ("timestamp", "tenant_id", "id", "log", "partition", "offset")
@@ -73,6 +76,10 @@ class Searcher:
         return self._with_register(
             Query(), None, lambda months: self._offsets(log, partition, (start, stop), months)
         )
+
+    def inventory(self) -> Inventory:
+        """See `EventIndex.inventory`."""
+        return self._with_register(Query(), None, self._inventory)
 
     def _with_register(self, query: Query, after: SortKey | None, ask: Callable[[Sequence[str]], _T]) -> _T:
         """Ask the open months; once more with a fresh register where one is gone, for it may have been dropped."""
@@ -174,6 +181,25 @@ class Searcher:
             if len(answer.hits.hits) < PAGE:
                 return
             body["search_after"] = answer.hits.hits[-1].sort
+
+    def _inventory(self, months: Sequence[str]) -> Inventory:
+        documents: dict[tuple[int, int], int] = {}
+        total = 0
+        body = {
+            "size": 0,
+            "track_total_hits": True,
+            "query": {"bool": {"must_not": [NOT_ERASED]}},
+            "aggs": BY_PARTITION,
+        }
+        for group in _groups(months):
+            answer = self._ask(group, dict(body), "hits.total,aggregations")
+            counted = decoded(INVENTORY_ANSWER, answer, "an inventory")
+            _check(counted.timed_out, counted.shards)
+            total += counted.hits.total.value
+            for log in counted.aggregations.logs.buckets:
+                for one in log.partitions.buckets:
+                    documents[log.key, one.key] = documents.get((log.key, one.key), 0) + one.doc_count
+        return Inventory(documents, total - sum(documents.values()))
 
     def _ask(self, group: Sequence[str], body: dict[str, Any], wanted: str) -> Answer:
         names = ",".join(mapping.alias_name(self._connection.prefix, name) for name in group)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Final
 
+from trailseal.adapters.indexes.tantivy_index.comparing import due
 from trailseal.adapters.indexes.tantivy_index.folder import IndexFolder, translated
 from trailseal.adapters.indexes.tantivy_index.paging import View
 from trailseal.adapters.indexes.tantivy_index.reading import Reader
@@ -16,7 +18,7 @@ from trailseal.model.projection import Entry, Hit, SortKey
 from trailseal.model.query import Count, Query
 from trailseal.model.record import Position
 from trailseal.ports.erasure import EntriesOf
-from trailseal.ports.index import Stored, Verdict
+from trailseal.ports.index import Inventory, Stored, Verdict
 from trailseal.ports.log import RecordSource
 
 _RETRY_AFTER_S: Final = 2.0
@@ -160,6 +162,32 @@ class TantivyIndex:
         view = self._view()
         with translated("be searched"):
             return view.compare(entries)
+
+    def due(self, entries: Sequence[Entry]) -> Counter[str]:
+        """See `EventIndex.due`."""
+        return due(entries)
+
+    def held(self, log: int, partition: int, start: int, stop: int) -> Counter[str]:
+        """See `EventIndex.held`."""
+        view = self._view()
+        with translated("be searched"):
+            return view.held(log, partition, start, stop)
+
+    def beside(self, entries: Sequence[Entry]) -> list[str | None]:
+        """See `EventIndex.beside`."""
+        view = self._view()
+        with translated("be searched"):
+            return view.beside(entries)
+
+    def inventory(self) -> Inventory:
+        """See `EventIndex.inventory`."""
+        view = self._view()
+        with translated("be searched"):
+            return view.inventory()
+
+    def alterations(self) -> list[str]:
+        """None: `compare` asks for the terms themselves, whatever the folder says of them."""
+        return []
 
     def close(self) -> None:
         """See `EventIndex.close`; waits for merges under way, which write to the folder."""

@@ -7,6 +7,7 @@ ties as it likes, so events of one instant are always taken together and sorted 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -16,10 +17,11 @@ from tantivy import Occur, Order
 from trailseal.adapters.indexes.tantivy_index.buckets import Range, Window, windows
 from trailseal.adapters.indexes.tantivy_index.comparing import Comparison
 from trailseal.adapters.indexes.tantivy_index.queries import QueryBuilder
-from trailseal.adapters.indexes.tantivy_index.schema import BLOCK, block_term
+from trailseal.adapters.indexes.tantivy_index.schema import BLOCK, PARTITION_BITS, block_term
 from trailseal.adapters.indexes.tantivy_index.ties import Ties, key_of
 from trailseal.model.projection import Entry, SortKey
 from trailseal.model.query import Count, Query
+from trailseal.ports.index import Inventory
 
 _FIRST_WINDOW: Final = 1_024
 _FEW: Final = 1_024
@@ -27,6 +29,7 @@ _FEW: Final = 1_024
 _LOWEST_US: Final = -(2**62)
 _HIGHEST_US: Final = 2**62
 _BLOCKS_AT_ONCE: Final = 16
+_PARTITIONS: Final = 60_000
 
 _Found = tuple[int, tantivy.DocAddress]
 
@@ -96,7 +99,22 @@ class View:
 
     def compare(self, entries: Sequence[Entry]) -> list[str | None]:
         """See `EventIndex.compare`."""
-        return [self._comparison.difference(entry) for entry in entries]
+        return self._comparison.differences(entries)
+
+    def held(self, log: int, partition: int, start: int, stop: int) -> Counter[str]:
+        """See `EventIndex.held`."""
+        return self._comparison.held(log, partition, start, stop)
+
+    def beside(self, entries: Sequence[Entry]) -> list[str | None]:
+        """See `EventIndex.beside`."""
+        return self._comparison.beside(entries)
+
+    def inventory(self) -> Inventory:
+        """See `EventIndex.inventory`."""
+        by_partition = {"by": {"terms": {"field": "partition", "size": _PARTITIONS}}}
+        buckets = self._searcher.aggregate(tantivy.Query.all_query(), by_partition)["by"]["buckets"]
+        documents = {divmod(int(one["key"]), 1 << PARTITION_BITS): int(one["doc_count"]) for one in buckets}
+        return Inventory(documents, max(self._searcher.num_docs - sum(documents.values()), 0))
 
     def _blocks(self, log: int, partition: int, start: int, stop: int) -> list[str]:
         """The terms of the blocks in [start, stop) that hold anything, ascending."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -26,7 +26,7 @@ OPTIONAL: Final = ("resource", "resource_type", "request_id", "source_ip")
 """Fields an event may lack; the ones it has are terms of ``has``."""
 
 _PATH_END: Final = "\x1f"
-_PARTITION_BITS: Final = 32
+PARTITION_BITS: Final = 32
 _encode = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -98,19 +98,57 @@ class _Document(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     has: list[str] = []
 
 
+def identity_of(entry: Entry) -> Identity:
+    """What is stored with the entry's document."""
+    projection = entry.projection
+    return Identity(
+        projection.tenant_id,
+        projection.id,
+        entry.month,
+        entry.document_id,
+        projection.position,
+        projection.content_hash,
+    )
+
+
+def terms_of(entry: Entry) -> Iterator[tuple[str, str | int]]:
+    """Every term that the entry's document is found by, with its field, once each; columns are not among them."""
+    projection = entry.projection
+    position = projection.position
+    yield "timestamp", projection.timestamp_us
+    yield "identity", identity_number(entry.month, entry.document_id)
+    yield "tenant_id", projection.tenant_id
+    yield "id", projection.id
+    yield "actor", projection.actor
+    yield "action", projection.action
+    yield "outcome", projection.outcome
+    yield "block", block_term(position.log, position.partition, position.offset)
+    optional = (projection.resource, projection.resource_type, projection.request_id, projection.source_ip)
+    for name, text in zip(OPTIONAL, optional, strict=True):
+        if text is not None:
+            yield name, text
+    for name in _present(projection.metadata, optional):
+        yield "has", name
+    for term in dict.fromkeys(projection.metadata):
+        yield "metadata", term
+    for term in bucket_terms(projection.timestamp_us).split(" "):
+        yield "bucket", term
+    for term in dict.fromkeys(projection.words.split(" ")):
+        if term:
+            yield "words", term
+
+
 def document(entry: Entry, number: int) -> str:
     """The entry as tantivy takes it: one JSON object."""
     projection = entry.projection
     position = projection.position
-    identity = Identity(
-        projection.tenant_id, projection.id, entry.month, entry.document_id, position, projection.content_hash
-    )
+    identity = identity_of(entry)
     resource, resource_type = projection.resource, projection.resource_type
     source_ip, request_id = projection.source_ip, projection.request_id
     made = _Document(
         projection.timestamp_us,
         position.offset,
-        position.log << _PARTITION_BITS | position.partition,
+        position.log << PARTITION_BITS | position.partition,
         number,
         projection.tenant_id,
         projection.id,
