@@ -14,10 +14,10 @@ FROM python:3.13.14-slim-trixie
 LABEL org.opencontainers.image.title="Trailseal" \
       org.opencontainers.image.description="An audit log that grows to a cluster and can be checked by an outsider" \
       org.opencontainers.image.licenses="Apache-2.0"
-# A volume mounted on the state folder takes over its owner, so that the root file system can stay read-only.
+# A volume mounted on one of these folders takes over its owner, so that the root file system can stay read-only.
 RUN groupadd --system --gid 10001 trailseal \
     && useradd --system --uid 10001 --gid trailseal --home-dir /var/lib/trailseal --shell /usr/sbin/nologin trailseal \
-    && install -d -o trailseal -g trailseal -m 0700 /var/lib/trailseal
+    && install -d -o trailseal -g trailseal -m 0700 /var/lib/trailseal /var/lib/trailseal-keys
 COPY --from=build /opt/trailseal /opt/trailseal
 ENV PATH=/opt/trailseal/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -105,9 +105,9 @@ def fault_proxy(url: str) -> Iterator[FaultProxy]:
         proxy.server_close()
 
 
-def status(code: int, kind: str) -> Fault:
+def status(code: int, kind: str, reason: str = "scripted") -> Fault:
     """The whole request fails and reaches nothing."""
-    body = json.dumps({"error": {"type": kind, "reason": "scripted"}, "status": code}).encode()
+    body = json.dumps({"error": {"type": kind, "reason": reason}, "status": code}).encode()
     return lambda exchange: exchange.answer(code, body)
 
 

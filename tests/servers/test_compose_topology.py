@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from servers.waiting import eventually
 
 COMPOSE = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text("utf-8"))
 STATE = "/var/lib/trailseal"
+KEYS = "/var/lib/trailseal-keys"
 GRACE = {"s": 1, "m": 60}
 
 
@@ -101,6 +103,7 @@ def composed(kafka_servers: str, elasticsearch_url: str, redis_url: str, tmp_pat
             "kafka://kafka:9092/audit-events": f"kafka://{kafka_servers}/{name}",
             "elasticsearch://elasticsearch:9200": f"elasticsearch://{at}?prefix={name}-",
             "redis://redis:6379/0": f"{redis_url}?prefix={name}",
+            KEYS: str(tmp_path / "keys"),
             STATE: str(tmp_path),
         },
         ports={"api": free_port(), "event_consumer": free_port()},
@@ -112,6 +115,23 @@ def composed(kafka_servers: str, elasticsearch_url: str, redis_url: str, tmp_pat
     admin = AdminClient({"bootstrap.servers": kafka_servers})
     admin.delete_topics([name])[name].result(30)
     RawElasticsearch(elasticsearch_url).forget(f"{name}-")
+
+
+def test_kafkas_health_check_is_passed_by_a_broker_that_answers_and_by_nothing_else(kafka_servers: str) -> None:
+    kind, *words = COMPOSE["services"]["kafka"]["healthcheck"]["test"]
+    assert kind == "CMD"
+
+    def passed(place: str) -> bool:
+        host, _, port = place.rpartition(":")
+        here = [word.replace("$$", "$").replace("/dev/tcp/kafka/9092", f"/dev/tcp/{host}/{port}") for word in words]
+        return subprocess.run(here, capture_output=True, check=False, timeout=30).returncode == 0
+
+    assert passed(kafka_servers)
+    assert not passed(f"127.0.0.1:{free_port()}")
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        assert not passed(f"127.0.0.1:{mute.getsockname()[1]}"), "an open port is not yet a broker"
 
 
 def ask(port: int, path: str, key: str, body: Any = None) -> Any:

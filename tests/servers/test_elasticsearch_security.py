@@ -16,7 +16,7 @@ import pytest
 
 from servers.certificates import Authority
 from servers.entries import entry
-from servers.fault_proxy import FaultProxy, Guard, fault_proxy
+from servers.fault_proxy import FaultProxy, Guard, fault_proxy, status
 from trailseal.adapters.clock import SystemClock
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions, options_from_url
 from trailseal.adapters.indexes.elasticsearch import ElasticsearchIndex, set_up_index
@@ -153,3 +153,49 @@ def test_a_certificate_that_nobody_vouches_for_is_not_spoken_to(
     with pytest.raises(Unavailable):
         set_up_index(options, replicas=0)
     assert secured.seen == []
+
+
+def test_a_right_that_our_role_lacks_is_named_in_one_sentence(
+    elasticsearch_options: ElasticsearchOptions, secured: FaultProxy, authority: Authority
+) -> None:
+    options = _options(secured, elasticsearch_options.prefix, ca_certs=str(authority.path), api_key="canary-77")
+    for action, kind, names, said in (
+        (
+            "indices:admin/index_template/put",
+            "cluster",
+            "manage_index_templates,manage,all",
+            "manage_index_templates or manage",
+        ),
+        (
+            "indices:admin/create",
+            "index",
+            "auto_configure,create_index,manage,all",
+            "auto_configure or create_index or manage",
+        ),
+    ):
+        reason = (
+            f"action [{action}] is unauthorized for API key id [canary-77] of user [canary-77],"
+            f" this action is granted by the {kind} privileges [{names}]"
+        )
+        secured.script("/", status(403, "security_exception", reason))
+        with pytest.raises(Unavailable) as denied:
+            set_up_index(options, replicas=0)
+        assert str(denied.value).endswith(f"our role needs the {kind} privilege {said}")
+        assert "canary" not in str(denied.value)
+    secured.script("/", status(403, "security_exception"))
+    with pytest.raises(Unavailable, match="our role lacks a privilege"):
+        set_up_index(options, replicas=0)
+
+
+def test_wrong_credentials_are_told_from_missing_rights_and_right_ones_work_at_once(
+    elasticsearch_options: ElasticsearchOptions, secured: FaultProxy, authority: Authority
+) -> None:
+    guard = Guard(API_KEY)
+    secured.script("/", *[guard] * 100)
+    wrong, right = (
+        _options(secured, elasticsearch_options.prefix, ca_certs=str(authority.path), api_key=key)
+        for key in ("d3Jvbmc=", "a2V5OnNlY3JldA==")
+    )
+    with pytest.raises(Unavailable, match=r"refuses our credentials .*user and password or API key"):
+        set_up_index(wrong, replicas=0)
+    assert set_up_index(right, replicas=0)

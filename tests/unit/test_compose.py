@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -97,12 +98,27 @@ def test_our_processes_run_one_image_with_nothing_writable_but_their_state(name:
     assert service["image"] == SERVICES["api"]["image"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert [volume for volume in service["volumes"] if not volume.startswith("trailseal_state:")] == []
+    assert {volume.split(":")[0] for volume in service["volumes"]} <= {"trailseal_state", "seal_keys"}
 
 
 def test_only_the_setup_writes_keys_and_secrets() -> None:
-    writers = [name for name in OURS if not SERVICES[name]["volumes"][0].endswith(":ro")]
-    assert writers == ["setup"]
+    writers = {name for name in OURS for volume in SERVICES[name]["volumes"] if not volume.endswith(":ro")}
+    assert writers == {"setup"}
+
+
+def test_the_process_that_faces_the_clients_cannot_read_the_keys_that_sign_checkpoints() -> None:
+    folder = str(PurePosixPath(SERVICES["api"]["environment"]["TRAILSEAL_SEAL_KEY_FILE"]).parent)
+    mounted = {name: [volume.split(":")[1] for volume in SERVICES[name]["volumes"]] for name in OURS}
+    assert {name for name, folders in mounted.items() if folder in folders} == {"setup", "event_consumer"}
+    assert f"-m 0700 /var/lib/trailseal {folder}\n" in DOCKERFILE, (
+        "a new volume takes owner and mode from the image"
+    )
+    assert not PurePosixPath(folder).is_relative_to("/var/lib/trailseal")
+
+
+def test_the_image_is_named_after_the_version_it_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert SERVICES["api"]["image"] == f"trailseal:{project['version']}"
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -7,6 +7,7 @@ major version (so one client cannot speak to 8 and 9), and decodes every answer 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 Method = Literal["GET", "PUT", "POST", "DELETE"]
 _RETRYABLE: Final = frozenset({401, 403, 408, 429})
-_CREDENTIALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _SERVER_ERROR: Final = 500
 _CREDENTIALS_RETRY_S: Final = 5.0
+_GRANTED_BY: Final = re.compile(r"granted by the (cluster|index) privileges \[([a-z_,]+)\]")
 _T = TypeVar("_T")
 
 
@@ -85,6 +86,16 @@ def error_reason(body: bytes) -> str:
     except msgspec.DecodeError:
         return "no reason given"
     return (error.reason or error.type) if isinstance(error, _Cause) else error
+
+
+def missing_right(body: bytes) -> str:
+    """Which privilege would have allowed a call that was answered with 403, in one clause."""
+    granted = _GRANTED_BY.search(error_reason(body))
+    if granted is None:
+        return "our role lacks a privilege; see Rights in docs/reference/elasticsearch-layout.md"
+    # Elasticsearch names the narrowest first; `all` grants everything and is no advice.
+    names = [name for name in granted[2].split(",") if name != "all"]
+    return f"our role needs the {granted[1]} privilege {' or '.join(names) or 'all'}"
 
 
 def decoded(decoder: msgspec.json.Decoder[_T], answer: Answer, what: str) -> _T:
@@ -216,8 +227,13 @@ def _translated(what: str) -> Iterator[None]:
 
 def _trouble(answer: Answer, what: str) -> Unavailable | PipelineFault:
     kind = error_type(answer.body)
-    if answer.status in _CREDENTIALS and kind != "cluster_block_exception":
-        detail = f"Elasticsearch refuses our credentials for {what} ({answer.status} {kind}): check user and rights"
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        detail = (
+            f"Elasticsearch refuses our credentials for {what} (401 {kind}): check user and password or API key"
+        )
+        return Unavailable(detail, retry_after_s=_CREDENTIALS_RETRY_S)
+    if answer.status == HTTPStatus.FORBIDDEN and kind != "cluster_block_exception":
+        detail = f"Elasticsearch denies us {what} (403 {kind}): {missing_right(answer.body)}"
         return Unavailable(detail, retry_after_s=_CREDENTIALS_RETRY_S)
     if answer.status in _RETRYABLE or answer.status >= _SERVER_ERROR:
         return Unavailable(f"Elasticsearch cannot serve {what} now ({answer.status} {kind})")
