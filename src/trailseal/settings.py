@@ -70,6 +70,13 @@ class Settings(BaseSettings):
     secret_file: Path | None = Field(
         None, description="File with the secret that signs cursors; default: `secret` in the data folder."
     )
+    key_grace: float = Field(
+        86_400.0,
+        ge=0,
+        le=30 * 86_400,
+        description="Seconds for which API keys known before go on opening POST /events while the ledger cannot"
+        " tell which were revoked.",
+    )
     seal_key_file: Path | None = Field(
         None, description="File with the keys that sign checkpoints; default: `seal.key` in the data folder."
     )

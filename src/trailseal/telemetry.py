@@ -34,6 +34,11 @@ PUT_RECORDS = Histogram("trailseal_index_put_records", "Entries of one put into 
 FLUSH_SECONDS = Histogram("trailseal_index_flush_seconds", "Time to make puts durable.", buckets=_SECONDS)
 RETRIES = Counter("trailseal_retries", "Attempts repeated because an engine did not answer.", ["engine"])
 CACHE_REQUESTS = Counter("trailseal_cache_requests", "Questions by what the cache had.", ["result"])
+API_KEYS_AGE = Gauge(
+    "trailseal_api_keys_age_seconds",
+    "Time since the API keys were read; of several workers the longest.",
+    multiprocess_mode="livemax",
+)
 HTTP_REQUESTS = Counter("trailseal_http_requests", "Requests answered.", ["method", "route", "status"])
 HTTP_SECONDS = Histogram(
     "trailseal_http_request_seconds", "Time to answer a request.", ["method", "route"], buckets=_SECONDS

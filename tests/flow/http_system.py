@@ -95,7 +95,10 @@ class HttpSystem:
 
     def reread_keys(self) -> None:
         """Let the authenticator's next look be a fresh one."""
-        self.services.authenticator._loaded_at = self.engines.clock.monotonic() - 2 * RELOAD_S
+        authenticator = self.services.authenticator
+        if authenticator._reading is not None:
+            authenticator._reading.exception(30)  # one that began before must not pass for it
+        authenticator._loaded_at = self.engines.clock.monotonic() - 2 * RELOAD_S
 
 
 def event(event_id: str | None = None, **changes: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flow.http_system import HttpSystem, event, http_system
-from trailseal.api.credentials import create_key, list_keys, revoke_key
+from trailseal.api.credentials import GRACE_S, TRUST_S, create_key, list_keys, revoke_key
 from trailseal.api.problem_types import PROBLEM_TYPES
 from trailseal.errors import NotFound, Unavailable, UsageError
 
@@ -168,18 +168,108 @@ def test_an_impossible_key_is_refused(system: HttpSystem, scopes: list[str], ten
         revoke_key(system.engines.ledger, system.engines.clock, "nobody")
 
 
-def test_keys_that_cannot_be_read_keep_everybody_out(system: HttpSystem, monkeypatch: pytest.MonkeyPatch) -> None:
-    authorization = system.key(READ, tenants=None)
-    assert system.ask("/events", headers={"Authorization": authorization}).status_code == 200
+class Outage:
+    """A ledger whose documents cannot be read, and keys that were read so many seconds ago."""
 
-    def fail(_: str) -> None:
-        raise Unavailable("The ledger is away.")
+    def __init__(self, system: HttpSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._system = system
+        self.reads = 0
 
-    monkeypatch.setattr(system.engines.ledger, "documents", fail)
+        def fail(_: str) -> None:
+            self.reads += 1
+            raise Unavailable("The ledger is away.")
+
+        monkeypatch.setattr(system.engines.ledger, "documents", fail)
+
+    def lasts(self, seconds: float) -> None:
+        authenticator = self._system.services.authenticator
+        authenticator._loaded_at = self._system.engines.clock.monotonic() - seconds
+
+    def get(self, authorization: str, path: str = "/events") -> int:
+        return self._system.ask(path, headers={"Authorization": authorization}).status_code
+
+    def post(self, authorization: str | None) -> int:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": authorization} if authorization else {})
+        return self._system.ask("/events", "POST", headers, data=json.dumps(event(tenant_id="acme"))).status_code
+
+
+def test_keys_known_before_the_ledger_went_away_open_everything_first_and_then_appending_alone(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, admin = system.key(READ, WRITE, tenants=["acme"]), system.key("admin", tenants=None)
+    assert system.ask("/events", headers={"Authorization": both}).status_code == 200
+    outage = Outage(system, monkeypatch)
+
+    outage.lasts(TRUST_S - 10)
+    assert (outage.get(both), outage.post(both)) == (200, 200)
+    outage.lasts(TRUST_S + 10)
+    assert [outage.post(key) for key in (both, admin)] == [200, 200]
+    assert [outage.get(both), outage.get(both, "/events/count"), outage.get(admin, "/metrics")] == [503] * 3
+    outage.lasts(GRACE_S + 10)
+    assert [outage.post(key) for key in (both, admin)] == [503, 503]
+
+
+def test_while_keys_cannot_be_read_an_unknown_one_is_asked_to_come_again_and_not_turned_away(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client drops its events at a 401; the key may be one made since."""
+    known = system.key(WRITE, tenants=["acme"])
+    reader = system.key(READ, tenants=["acme"])
+    assert system.ask("/events", headers={"Authorization": reader}).status_code == 200
+    outage = Outage(system, monkeypatch)
+    outage.lasts(TRUST_S + 10)
+    assert outage.post(known[:-1] + "~") == 503
+    assert outage.post(None) == 401
+    assert outage.post(reader) == 403
+    outage.lasts(TRUST_S - 10)
+    assert outage.post(known[:-1] + "~") == 401
+
+
+def test_a_key_revoked_while_the_ledger_is_reached_is_worthless_within_a_second_whatever_the_grace(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorization = system.key(WRITE, tenants=["acme"])
+    (key,) = list_keys(system.engines.ledger)
+    revoke_key(system.engines.ledger, system.engines.clock, key.prefix)
     system.reread_keys()
-    assert system.ask("/events", headers={"Authorization": authorization}).status_code == 200
-    system.services.authenticator._loaded_at = system.engines.clock.monotonic() - 60
-    assert system.ask("/events", headers={"Authorization": authorization}).status_code == 503
+    assert system.ask("/events", headers={"Authorization": authorization}).status_code == 401
+    outage = Outage(system, monkeypatch)
+    outage.lasts(TRUST_S - 10)
+    assert outage.post(authorization) == 401
+    outage.lasts(TRUST_S + 10)
+    assert outage.post(authorization) == 503
+
+
+def test_a_keyless_server_goes_on_appending_without_its_ledger(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.get("/events")
+    outage = Outage(system, monkeypatch)
+    outage.lasts(TRUST_S + 10)
+    assert (outage.post(None), system.ask("/events").status_code) == (200, 503)
+    assert system.ask("/events", "POST", {"Host": "evil.example"}, data="{}").status_code == 403
+
+
+def test_a_failing_ledger_is_not_asked_by_every_request(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorization = system.key(WRITE, tenants=["acme"])
+    system.ask("/events", headers={"Authorization": authorization})
+    later = system.engines.clock.monotonic() + 60
+    monkeypatch.setattr(system.engines.clock, "monotonic", lambda: later)
+    outage = Outage(system, monkeypatch)
+    assert [outage.post(authorization) for _ in range(20)] == [200] * 20
+    assert outage.reads == 1
+
+
+def test_before_keys_were_ever_read_only_what_is_nobodys_is_answered(
+    system: HttpSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Outage(system, monkeypatch)
+    system.services.authenticator._loaded_at = None
+    assert system.ask("/healthz").status_code == 200
+    assert system.ask("/events").status_code == 503
+    assert system.post(event(), status=503)["code"] == "unavailable"
 
 
 def test_two_tenants_never_see_each_other(system: HttpSystem) -> None:

@@ -9,7 +9,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal, get_args
 
@@ -19,15 +19,20 @@ from trailseal.errors import Fenced, NotAllowed, NotAuthenticated, NotFound, Una
 from trailseal.model.limits import check_names
 from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Ledger
+from trailseal.telemetry import API_KEYS_AGE
 
 Scope = Literal["events:write", "events:read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 DOCUMENTS = "api-keys/"
 RELOAD_S = 1.0
-"""A key that is made or revoked counts everywhere after this time at most."""
-_TRUST_S = 30.0
+"""A key that is made or revoked counts everywhere after this time at most, while the ledger can be read."""
+TRUST_S = 30.0
+"""Keys read longer ago open nothing but `events:write`, and that for the grace only."""
+GRACE_S = 86_400.0
+_AHEAD_S = RELOAD_S / 2
+"""Keys are read again from this age on, while nobody waits for it yet; also the pause after a failure."""
 _PATIENCE_S = 0.5
-"""How long a request waits for keys to be read again while those at hand may still be trusted."""
+"""How long requests wait for one reading of the keys while those at hand may still be used."""
 _PREFIX_BYTES = 6
 _SECRET_BYTES = 32
 
@@ -62,18 +67,23 @@ class Principal:
         key: the prefix of the API key, or None on a server that never had one.
         scopes: what may be done.
         tenants: whose events may be reached, sorted; None = every tenant's.
+        unsure: whether the key may have been revoked since it was read, so that it opens `events:write` alone.
     """
 
     key: str | None
     scopes: frozenset[Scope]
     tenants: tuple[str, ...] | None
+    unsure: bool = False
 
     def require(self, scope: Scope) -> None:
         """Insist on a scope.
 
         Raises:
             NotAllowed: the key lacks it.
+            Unavailable: it may have been revoked since it was read.
         """
+        if self.unsure and scope != "events:write":
+            raise _not_known_now()
         if scope not in self.scopes and "admin" not in self.scopes:
             raise NotAllowed(f"This key lacks the scope {scope}: use another key, or make one with that scope.")
 
@@ -148,14 +158,25 @@ def revoke_key(ledger: Ledger, clock: Clock, prefix: str) -> ApiKey:
 
 
 class Authenticator:
-    """Tells who asks. Knows every key, reads them again each `RELOAD_S`, and fails closed."""
+    """Tells who asks. Knows every key, reads them again each `RELOAD_S`, and fails closed.
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    Where the ledger stays away longer than `TRUST_S`, nobody can tell which keys were revoked. Keys known until
+    then go on appending for the grace, because an event that is kept out is lost; all else is refused.
+
+    Args:
+        ledger: holds the keys.
+        clock: tells the time.
+        grace_s: for so long after the last reading.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock, grace_s: float = GRACE_S) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._grace_s = grace_s
         self._lock = threading.Lock()
         self._loaded_at: float | None = None
         self._reading: Future[None] | None = None
+        self._reading_since = 0.0
         self._keys: dict[str, tuple[str, Principal]] = {}
         self._ever_had_a_key = False
 
@@ -176,34 +197,69 @@ class Authenticator:
             Unavailable: the keys cannot be read now.
         """
         if self.keyless():
-            return KEYLESS
+            return self._as_sure_as_can_be(KEYLESS)
         text = _presented(authorization)
         if text is None:
             raise NotAuthenticated("This server needs an API key: send the header Authorization: Bearer ts_….")
         stored_hash, principal = self._keys.get(text.split("_", 2)[1] if text.count("_") > 1 else "", ("", KEYLESS))
         if not hmac.compare_digest(_hash(text), stored_hash):
+            if self._unsure():
+                raise _not_known_now()
             raise NotAuthenticated("The API key is unknown or revoked: use another one.")
-        return principal
+        return self._as_sure_as_can_be(principal)
+
+    def trouble(self) -> str | None:
+        """What an operator should know while the keys cannot be read; None where they were read lately."""
+        age_s = self._age_s(self._clock.monotonic())
+        if age_s < TRUST_S:
+            return None
+        if age_s >= self._grace_s:
+            return "API keys cannot be read, so everything is refused."
+        return (
+            f"API keys were last read {age_s:.0f} s ago; those known then go on appending events until"
+            f" {self._grace_s:.0f} s, and open nothing else."
+        )
+
+    def _as_sure_as_can_be(self, principal: Principal) -> Principal:
+        return replace(principal, unsure=True) if self._unsure() else principal
+
+    def _unsure(self) -> bool:
+        return self._age_s(self._clock.monotonic()) >= TRUST_S
+
+    def _age_s(self, now: float) -> float:
+        loaded_at = self._loaded_at
+        return float("inf") if loaded_at is None else now - loaded_at
 
     def _reload(self) -> None:
-        """Read the keys again where that is due; a ledger that hangs costs a request `_PATIENCE_S` at most."""
+        """Read the keys again where that is due; a ledger that hangs costs requests `_PATIENCE_S` in all."""
         now = self._clock.monotonic()
-        loaded_at = self._loaded_at
-        if loaded_at is not None and now - loaded_at < RELOAD_S:
+        age_s = self._age_s(now)
+        if age_s < _AHEAD_S:
             return
-        with self._lock:
-            if self._loaded_at != loaded_at:
-                return
-            reading = self._reading
-            if reading is None or reading.done():
-                reading = self._reading = Future()
-                threading.Thread(target=self._read, args=(reading, now), name="api-keys", daemon=True).start()
-        trusted = loaded_at is not None and now - loaded_at < _TRUST_S
+        usable = age_s < max(TRUST_S, self._grace_s)
+        reading, since = self._read_again(now, usable=usable)
+        if age_s < RELOAD_S:
+            return
+        if self._loaded_at is not None:
+            API_KEYS_AGE.set(age_s)
         try:
-            reading.result(_PATIENCE_S if trusted else None)
+            reading.result(max(0.0, since + _PATIENCE_S - now) if usable else None)
         except (Unavailable, TimeoutError):
-            if not trusted:
+            if not usable:
                 raise
+
+    def _read_again(self, now: float, *, usable: bool) -> tuple[Future[None], float]:
+        """The reading under way, or one that failed just now, or a new one; and when it began."""
+        with self._lock:
+            reading = self._reading
+            if reading is None or (reading.done() and not (usable and self._failed_lately(reading, now))):
+                reading = self._reading = Future()
+                self._reading_since = now
+                threading.Thread(target=self._read, args=(reading, now), name="api-keys", daemon=True).start()
+            return reading, self._reading_since
+
+    def _failed_lately(self, reading: Future[None], now: float) -> bool:
+        return reading.exception() is not None and now - self._reading_since < _AHEAD_S
 
     def _read(self, reading: Future[None], now: float) -> None:
         try:
@@ -222,6 +278,13 @@ class Authenticator:
         }
         self._ever_had_a_key = self._ever_had_a_key or bool(keys)
         self._loaded_at = now
+        API_KEYS_AGE.set(0)
+
+
+def _not_known_now() -> Unavailable:
+    return Unavailable(
+        "The API keys cannot be read now, so nobody can tell whether this one still counts; try again."
+    )
 
 
 def _presented(authorization: str | None) -> str | None:

@@ -7,8 +7,9 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from trailseal.api.credentials import KEYLESS, Authenticator, Principal
+from trailseal.api.credentials import Authenticator, Principal
 from trailseal.api.problems import Refusal
+from trailseal.errors import Unavailable
 
 _HOW = "make one with `trailseal api-keys create`."
 OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/errors", "/assets/<name>"})
@@ -49,10 +50,15 @@ def admit(
         Refusal: the server is keyless and the request might not come from this machine's own user.
         Unavailable: the keys cannot be read now.
     """
-    if authenticator.keyless():
+    try:
+        keyless = authenticator.keyless()
+    except Unavailable:
+        if route in open_routes:
+            return
+        raise
+    if keyless:
         _refuse_strangers(environ)
-        environ[_PRINCIPAL] = KEYLESS
-    elif route not in open_routes:
+    if keyless or route not in open_routes:
         environ[_PRINCIPAL] = authenticator.authenticate(environ.get("HTTP_AUTHORIZATION"))
 
 

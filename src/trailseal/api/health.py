@@ -81,7 +81,10 @@ def assess(services: Services) -> Readiness:
         pending: int | None = _pending(services)
         complete = services.index.is_complete()
     except Unavailable as error:
-        return Readiness("unavailable", phase, str(error), dead_letters=dead)
+        keys = services.authenticator.trouble()
+        return Readiness(
+            "unavailable", phase, f"{error}" if keys is None else f"{error}. {keys}", dead_letters=dead
+        )
     if phase == "rebuilding" or not complete:
         return Readiness("rebuilding", phase, detail, pending, rebuilt, total, dead)
     if stalled and pending:

@@ -30,7 +30,7 @@ def make_app(settings: Settings, engines: Engines, pipeline: PipelineState | Non
         ledger=engines.ledger,
         clock=engines.clock,
         query=QueryService(engines.index, engines.cache, engines.clock, engines.secret, evidence),
-        authenticator=Authenticator(engines.ledger, engines.clock),
+        authenticator=Authenticator(engines.ledger, engines.clock, settings.key_grace),
         evidence=evidence,
         pipeline=pipeline,
         max_request_bytes=settings.max_request_bytes,
