@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from flow.http_system import HttpSystem, event, http_system
 from flow.running import record
 from trailseal.api.export import AT_ONCE
+from trailseal.cli.export import _write as write_export
 from trailseal.errors import Unavailable
 from trailseal.formats.csv_rendering import COLUMNS
 from trailseal.formats.rendering import render
@@ -154,6 +155,16 @@ def test_an_export_cut_short_says_so_in_its_last_line(system: HttpSystem) -> Non
     assert rows[-1]["error"]["code"] == "export-incomplete"
     table = faltering(system, lambda search: search > 4).ask("/events/export?format=csv").text.splitlines()
     assert table[-1].startswith("#export-incomplete: The rest is missing")
+
+
+def test_a_command_whose_export_is_cut_short_fails_and_its_pipe_says_so_too(system: HttpSystem) -> None:
+    away = Faltering(system.engines.index, lambda search: search > 4)
+    out = BytesIO()
+    with pytest.raises(Unavailable):
+        write_export(system.engines, begun(system, away), exporting.lines_of("ndjson"), out)
+    rows = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert rows[:-1] == exported(system, "order=asc")[: len(rows) - 1]
+    assert rows[-1]["error"]["code"] == "export-incomplete"
 
 
 def test_an_index_that_cannot_answer_is_a_503_before_the_first_row(system: HttpSystem) -> None:

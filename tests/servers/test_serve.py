@@ -119,3 +119,31 @@ def test_a_killed_serve_leaves_no_worker_behind(cluster: Deployment) -> None:
     pids = [int(pid) for pid in children.read_text().split()]
     os.kill(served.pid, signal.SIGKILL)
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), PATIENCE_S)
+
+
+def test_an_export_whose_worker_is_killed_half_way_is_no_complete_answer(cluster: Deployment) -> None:
+    admin = key_of(cluster, "admin", tenants=None)
+    cluster.consume()
+    served = cluster.start(str(COMMAND), "serve", wait=True, workers="1")
+    padding = {"padding": ["x" * 1_000] * 50}
+    for number in range(0, 300, 50):
+        batch = [EVENT | {"id": f"x{number + place}", "metadata": padding} for place in range(50)]
+        assert ask(served, "POST", "/events", admin, batch)[0] == 200
+    eventually(lambda: ask(served, "GET", "/events/count", admin)[1].get("count") == 300, PATIENCE_S)
+
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+        connection.request("GET", "/events/export", headers={"Authorization": f"Bearer {admin}"})
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert answer.read(1_000).startswith(b"{")
+        for pid in workers_of(served):
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+    eventually(lambda: served.get("/healthz")[0] == 200, PATIENCE_S)
+
+
+def workers_of(served: Process) -> list[int]:
+    """Its worker processes, without multiprocessing's own helper."""
+    children = Path(f"/proc/{served.pid}/task/{served.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]

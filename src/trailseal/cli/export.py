@@ -17,7 +17,7 @@ from trailseal.bootstrap import Engines, key_path, open_engines
 from trailseal.cli import filters
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.output import notice, progress_bar
-from trailseal.errors import InvalidQuery, SettingsError, UsageError
+from trailseal.errors import InvalidQuery, SettingsError, TrailsealError, UsageError
 from trailseal.formats.rendering import render
 from trailseal.merkle.signing import Signer
 from trailseal.model.projection import Hit
@@ -109,11 +109,17 @@ def _asked(pairs: list[tuple[str, str]], form: ExportForm) -> tuple[Question, Li
 
 
 def _write(engines: Engines, begun: Export, lines: Lines, out: BinaryIO) -> int:
+    """Write the rows; one that cannot go on ends as over HTTP, for a pipe forgets with which status it ended."""
     out.write(lines.beginning)
     rows = 0
-    for hits in _watched(engines, begun):
-        out.write(lines.lines(hits))
-        rows += len(hits)
+    try:
+        for hits in _watched(engines, begun):
+            out.write(lines.lines(hits))
+            rows += len(hits)
+    except TrailsealError as error:
+        out.write(lines.failure(f"The rest is missing: {error}"))
+        out.flush()
+        raise
     return rows
 
 
