@@ -1,4 +1,4 @@
-"""Processes to measure against: `trailseal up` on a free port, and small Flask peers on the same HTTP server."""
+"""Processes to measure against: `trailseal up` on a free port, and its peers on the same HTTP server."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def trailseal_up(data: Path) -> Iterator[int]:
 
 
 @contextmanager
-def peer(name: str, *arguments: str) -> Iterator[int]:
-    """A route of `bench.peers` on the HTTP server that `up` uses; its port."""
+def peer(name: str, *arguments: str, ready: str = "/ready") -> Iterator[int]:
+    """A peer of `bench.peers` on the HTTP server that `up` uses; its port."""
     port = free_port()
-    with started([sys.executable, "-m", "bench.peers", name, str(port), *arguments], port, "/ready"):
+    with started([sys.executable, "-m", "bench.peers", name, str(port), *arguments], port, ready):
         yield port
 
 

@@ -32,7 +32,8 @@ def measure(size: float) -> list[Row]:
         base = Path(folder)
         sync_s = sync_time(base)
         turn = iter(range(1_000))
-        with trailseal_up(base / "ours") as mine, peer("commit", str(base / "theirs.sqlite")) as other:
+        alone = peer("commit", str(base / "theirs"), ready="/readyz")
+        with trailseal_up(base / "ours") as mine, alone as other:
 
             def load(port: int) -> float:
                 first = next(turn) * _PART % _VALUES
