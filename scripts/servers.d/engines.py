@@ -12,6 +12,7 @@ from pathlib import Path
 
 import packages
 import readiness
+import security
 from errors import ServersError
 
 
@@ -84,12 +85,15 @@ def _prepare_elasticsearch(folder: Path, ports: dict[str, int]) -> list[str]:
     (home / "config").mkdir(parents=True, exist_ok=True)
     modules = home / "modules"
     modules.unlink(missing_ok=True)
-    modules.symlink_to(made / "modules")
+    secured = os.environ.get("TRAILSEAL_SERVERS_ELASTICSEARCH_SECURITY") == "true"
+    modules.symlink_to(security.modules(made) if secured else made / "modules")
     for name in ("data", "logs", "repo"):
         (folder / name).mkdir(exist_ok=True)
     values = {"port": ports["port"], "transport_port": ports["transport"], "folder": folder}
     values |= {name: folder / name for name in ("data", "logs", "repo")}
     _fill("elasticsearch/elasticsearch.yml", home / "config" / "elasticsearch.yml", values)
+    if secured:
+        security.provide(home / "config")
     logging = (packages.HERE / "elasticsearch" / "log4j2.properties").read_text()
     (home / "config" / "log4j2.properties").write_text(logging)
     options = _java_options("elasticsearch", ["-Xms1g", "-Xmx1g"])

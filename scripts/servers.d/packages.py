@@ -9,7 +9,7 @@ import string
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,7 +76,8 @@ def find_java() -> tuple[str, list[str]]:
     )
 
 
-def _maven_jars(pom: Path, target: Path, *definitions: str) -> None:
+def maven_jars(pom: Path, target: Path, *definitions: str) -> None:
+    """Fetch what a `pom.xml` names, and what that needs, into a new folder."""
     maven = shutil.which("mvn")
     if maven is None:
         raise ServersError("mvn not found, and the jars are not in the cache yet: install Maven")
@@ -93,7 +94,7 @@ def _maven_jars(pom: Path, target: Path, *definitions: str) -> None:
         raise ServersError(f"Maven could not fetch the jars of {pom.parent.name}: {why}")
 
 
-def _built(name: str, sources: list[Path], build: Callable[[Path], None], version: str = "") -> Path:
+def built(name: str, sources: list[Path], build: Callable[[Path], None], version: str = "") -> Path:
     """Return the cached folder made from these sources, making it whole or not at all."""
     contents = [version.encode(), *(path.read_bytes() for path in sources)]
     digest = hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
@@ -113,7 +114,7 @@ def _built(name: str, sources: list[Path], build: Callable[[Path], None], versio
 def kafka_jars() -> Path:
     """Return the folder with Kafka's jars, fetching them the first time."""
     pom = HERE / "kafka" / "pom.xml"
-    return _built("kafka", [pom], lambda target: _maven_jars(pom, target))
+    return built("kafka", [pom], lambda target: maven_jars(pom, target))
 
 
 def elasticsearch_home() -> Path:
@@ -121,31 +122,47 @@ def elasticsearch_home() -> Path:
     folder = HERE / "elasticsearch"
     compiler = HERE / "compiler" / "pom.xml"
     sources = [folder / "pom.xml", folder / "StartNode.java", folder / "plugin-descriptor.properties", compiler]
-    return _built("elasticsearch", sources, _build_elasticsearch, ELASTICSEARCH_VERSION)
+    return built("elasticsearch", sources, _build_elasticsearch, ELASTICSEARCH_VERSION)
 
 
 def _build_elasticsearch(target: Path) -> None:
     folder = HERE / "elasticsearch"
-    java, _ = find_java()
-    _maven_jars(folder / "pom.xml", target / "lib", f"-Delasticsearch.version={ELASTICSEARCH_VERSION}")
+    maven_jars(folder / "pom.xml", target / "lib", f"-Delasticsearch.version={ELASTICSEARCH_VERSION}")
     module = target / "modules" / "transport-netty4"
     module.mkdir(parents=True)
     # A module has its own class loader; what it shares with lib would be on the class path twice.
     for jar in (target / "lib").glob("*netty*.jar"):
         jar.rename(module / jar.name)
-    described = string.Template((folder / "plugin-descriptor.properties").read_text())
-    (module / "plugin-descriptor.properties").write_text(described.substitute(version=ELASTICSEARCH_VERSION))
+    describe_module(module, "org.elasticsearch.transport.netty4.Netty4Plugin")
+    compile_java(folder / "StartNode.java", (target / "lib").glob("*.jar"), target / "launcher")
+
+
+def describe_module(module: Path, plugin: str, extended: str = "") -> None:
+    """Write the descriptor that makes a folder of jars a module of Elasticsearch.
+
+    Args:
+        module: the folder, named as the module is.
+        plugin: the class it is entered by.
+        extended: the module whose classes it uses, if any.
+    """
+    described = string.Template((HERE / "elasticsearch" / "plugin-descriptor.properties").read_text())
+    values = {"name": module.name, "version": ELASTICSEARCH_VERSION, "plugin": plugin, "extended": extended}
+    (module / "plugin-descriptor.properties").write_text(described.substitute(values))
+
+
+def compile_java(source: Path, libraries: Iterable[Path], target: Path) -> None:
+    """Compile one file of ours against these jars, with a compiler that needs no JDK."""
+    java, _ = find_java()
     with tempfile.TemporaryDirectory() as work:
-        _maven_jars(HERE / "compiler" / "pom.xml", Path(work) / "ecj")
+        maven_jars(HERE / "compiler" / "pom.xml", Path(work) / "ecj")
         compiler = next((Path(work) / "ecj").glob("ecj-*.jar"))
         options = ["-source", "21", "-target", "21", "-proc:none", "-nowarn"]
-        libraries = os.pathsep.join(map(str, (target / "lib").glob("*.jar")))
-        sources = ["-cp", libraries, "-d", str(target / "launcher"), str(folder / "StartNode.java")]
+        places = ["-cp", os.pathsep.join(map(str, libraries)), "-d", str(target), str(source)]
         done = subprocess.run(
-            [java, "-jar", str(compiler), *options, *sources], capture_output=True, text=True, check=False
+            [java, "-jar", str(compiler), *options, *places], capture_output=True, text=True, check=False
         )
     if done.returncode != 0:
-        raise ServersError(f"the launcher of Elasticsearch does not compile: {done.stdout + done.stderr}")
+        raise ServersError(f"{source.name} does not compile: {done.stdout + done.stderr}")
 
 
 def fetch() -> None:

@@ -39,7 +39,7 @@ _SPREAD_TTL_S: Final = 10.0
 _SPREADS: Final = 1_000
 _EXTREMES: Final = {"oldest": {"min": {"field": "timestamp"}}, "newest": {"max": {"field": "timestamp"}}}
 _LAST_US: Final = 253_402_300_799_999_999
-_CLIENT_ERRORS: Final = range(400, 500)
+_CLIENT_ERRORS: Final = frozenset(range(400, 500)) - {401, 403}
 _NOT_FOUND: Final = 404
 
 
