@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ELSEWHERE = {"scripts/run", "scripts/test", "scripts/check && scripts/test"}
 """What sets up this machine itself: CI and `tests/flow/test_http_up.py` run it."""
-WITH_SERVERS = {"docs/howto/servers.md", "docs/howto/operate.md", "docs/howto/kafka.md"}
-"""Pages whose examples need Kafka, Elasticsearch and Redis: `tests/servers/` runs those."""
+WITH_SERVERS = {f"docs/howto/{name}.md" for name in ("servers", "operate", "kafka", "months")}
+"""Pages whose examples need servers: `tests/servers/test_documented_operations.py` runs those of an operator."""
 DOCUMENTS = [
     name
     for path in [ROOT / "README.md", ROOT / "docs/quickstart.md", *sorted((ROOT / "docs/howto").glob("*.md"))]

@@ -75,13 +75,14 @@ def verify(
         engines = open_engines(settings_from(config, data=data), "read")
         try:
             result = _verify(engines, trust, _range(engines, event_id, tenant, time_from, time_to))
+            holding = _holding(engines)
         finally:
             engines.close()
     except Unavailable as error:
         notice(f"trailseal: {error}")
         raise typer.Exit(EXIT_UNVERIFIED) from error
     _write(result, form)
-    _end(tampered=bool(result.suspicions), undecided=_undecided(result, trust))
+    _end(tampered=bool(result.suspicions), undecided=_undecided(result, trust, holding))
 
 
 def _end(*, tampered: bool, undecided: bool) -> NoReturn:
@@ -141,14 +142,25 @@ def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:
     return None if us is None else us // _US_IN_MS
 
 
-def _undecided(result: Verification, trust: Trust) -> bool:
-    """Whether nothing was found only because what was asked for could not be looked at."""
-    if not result.logs or any(not log.signed or log.unopened for log in result.logs):
+def _holding(engines: Engines) -> frozenset[tuple[int, int]]:
+    """Log and partition of those that ever held a record, whatever the ledger says of them."""
+    number = engines.ledger.log_number(engines.log.origin) or 0
+    partitions = engines.log.partitions()
+    return frozenset((number, partition) for partition in partitions if engines.log.bounds(partition).next)
+
+
+def _undecided(result: Verification, trust: Trust, holding: frozenset[tuple[int, int]]) -> bool:
+    """Whether nothing was found only because what was asked for could not be looked at.
+
+    A partition that nobody wrote to has no tree and no signature, and leaves nothing open.
+    """
+    used = [log for log in result.logs if log.size or (log.log, log.partition) in holding]
+    if not used or any(not log.signed or log.unopened for log in used):
         return True
     now_s = time.time()
     return trust.quorum > 0 and any(
         log.cosigned is None or (log.cosigned < log.signed and now_s - (log.cosigned_at or 0) > _COSIGNED_WITHIN_S)
-        for log in result.logs
+        for log in used
     )
 
 
