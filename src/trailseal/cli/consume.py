@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Annotated
 
 import typer
@@ -39,11 +42,32 @@ def consume(
         engines = bootstrap.open_engines(settings, "consume")
         stack.callback(engines.close)
         consumer = make_consumer(settings, engines)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: consumer.stop())
+        _on_signals(consumer.stop)
         health = HealthServer(listener, consumer, engines.clock)
         stack.callback(health.close)
         notice(f"Consuming as a member of {settings.consumer_group}; health on {settings.host}:{settings.port}.")
         consumer.run()
     if consumer.fault is not None:
         raise consumer.fault
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    """Call it, in a thread of its own, once SIGTERM or SIGINT has come.
+
+    A handler runs in the middle of whatever the main thread does, another signal's handler included, and would wait
+    for ever for a lock that is held there. So it only writes to a pipe.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def wait() -> None:
+        os.read(told, 1)
+        stop()
+
+    def tell_it(*_: object) -> None:
+        with suppress(BlockingIOError):
+            os.write(tell, b"!")
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, tell_it)
