@@ -191,7 +191,7 @@ def test_each_process_does_all_its_work_with_the_documented_role_of_its_own(
 def test_a_role_that_lacks_something_is_told_what(node: Node, role: str, privilege: str, said: str) -> None:
     prefix = f"t{secrets.token_hex(5)}-"
     poor = less(prefixed(ROLES[role], prefix), privilege)
-    probe = {"names": [f"{prefix}probe"], "privileges": ["read"]}
+    probe = {"names": [f"{prefix}probe*"], "privileges": ["read"]}
     account = f"{prefix}{role}"
     node.give({account: poor | {"indices": [probe, *(grant for grant in poor["indices"] if grant["privileges"])]}})
     if role != "setup":
