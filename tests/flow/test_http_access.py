@@ -6,6 +6,7 @@ import json
 import secrets
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from flow.http_system import HttpSystem, event, http_system
 from trailseal.api.credentials import GRACE_S, TRUST_S, create_key, list_keys, revoke_key
 from trailseal.api.problem_types import PROBLEM_TYPES
 from trailseal.errors import NotFound, Unavailable, UsageError
+from trailseal.event_consumer.state import PipelineState
 
 READ, WRITE = "events:read", "events:write"
 PROBLEM = {"type", "title", "status", "detail", "code", "request_id", "errors"}
@@ -407,8 +409,9 @@ def test_health_and_readiness_and_metrics(system: HttpSystem) -> None:
 
 
 def test_readiness_tells_a_rebuild_an_alarm_and_a_stop(system: HttpSystem, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = system.services.pipeline
-    assert state is not None
+    state = PipelineState()  # the consumer that runs here never writes to it
+    state.update(phase="running")
+    told = HttpSystem(system.engines, replace(system.services, pipeline=state))
     for change, status, code in (
         ({"degraded": "Too many dead letters."}, "degraded", 200),
         ({"phase": "retrying", "detail": "The index does not answer."}, "degraded", 200),
@@ -416,12 +419,12 @@ def test_readiness_tells_a_rebuild_an_alarm_and_a_stop(system: HttpSystem, monke
         ({"phase": "rebuilding", "rebuilt": 5, "rebuild_total": 9}, "rebuilding", 503),
     ):
         state.update(**change)
-        response = system.ask("/readyz")
+        response = told.ask("/readyz")
         assert (response.status_code, (response.json or {})["status"]) == (code, status)
     assert (response.json or {})["rebuilt"] == 5
     state.update(phase="running")
     monkeypatch.setattr(system.engines.index, "is_complete", lambda: False)
-    assert system.ask("/readyz").status_code == 503
+    assert told.ask("/readyz").status_code == 503
 
 
 def test_what_an_error_of_ours_says_never_reaches_our_log(

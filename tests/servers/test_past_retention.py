@@ -72,6 +72,7 @@ def test_what_is_really_gone_is_named(
 ) -> None:
     index = f"{cluster.topic}-{part}"
     query = {"term": {"offset": offset}} if kind else {"ids": {"values": [f"1.0.{offset}"]}}
+    raw("POST", f"/{index}/_refresh")
     (hit,) = raw("POST", f"/{index}/_search", {"query": query})["hits"]["hits"]
     name = f"/{hit['_index']}/_doc/{hit['_id'].replace('/', '%2F')}?refresh=true"
     raw("DELETE", name)
