@@ -156,7 +156,11 @@ def test_gzip_is_inflated_member_by_member(system: HttpSystem) -> None:
     assert system.post(body, media=NDJSON, Content_Encoding="gzip")["accepted"] == 2
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"{}")[:-9], b"not gzip", gzip.compress(b"{}") + b"rest"])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"{}")[:-9], b"not gzip", gzip.compress(b"{}") + b"rest"],
+    ids=["cut off", "no gzip", "followed by more"],  # its own name would hold the second it was compressed in
+)
 def test_damaged_gzip_is_named(system: HttpSystem, body: bytes) -> None:
     assert system.post(body, status=400, Content_Encoding="gzip")["code"] == "damaged-gzip"
 
