@@ -7,13 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flow.embedded import REFRESH_S, assert_balanced, consumer_of, import_into, offsets, opened
+from flow.embedded import assert_balanced, consumer_of, import_into, offsets, opened
 from flow.oracle import expected_of
 from flow.running import caught_up, event, record, running, until
 from trailseal.bootstrap import Engines
@@ -52,16 +51,12 @@ def test_a_deleted_index_is_rebuilt_while_events_go_on_being_accepted(tmp_path: 
         _assert_as_the_log_says(engines)
 
 
-def test_an_accepted_event_is_seen_within_the_refresh_interval_and_half_a_second(tmp_path: Path) -> None:
-    with opened(tmp_path / "data") as engines, running(consumer_of(engines)) as consumer:
-        until(lambda: consumer.state.snapshot.phase == "running")
-        waits = []
-        for n in range(40):
+def test_an_accepted_event_is_seen_without_anybody_asking_for_a_refresh(tmp_path: Path) -> None:
+    """How soon is the bench's row `visible`."""
+    with opened(tmp_path / "data") as engines, running(consumer_of(engines)):
+        for n in range(5):
             engines.log.append([record(f"e{n}")])
-            accepted = time.monotonic()
             until(lambda n=n: engines.index.count(Query()).value == n + 1)  # type: ignore[misc] # bound now
-            waits.append(time.monotonic() - accepted)
-        assert sorted(waits)[-2] <= REFRESH_S + 0.5
 
 
 @pytest.fixture

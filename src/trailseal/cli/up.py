@@ -6,7 +6,8 @@ import faulthandler
 import os
 import sys
 import threading
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,8 @@ from trailseal import bootstrap
 from trailseal.cli.demo import DEMO_EVENTS, demo_records
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.output import notice
+from trailseal.errors import Unavailable
+from trailseal.model.query import Query
 from trailseal.telemetry import logger, set_up_logging
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 _DRAIN_S = 1.0
 _CLOSING_S = 0.5
 _STOP_S = 4.0
+_DEMO_S = 5.0
+_DEMO_LOOK_S = 0.05
 _SAMPLE = '{"timestamp":"\'$(date -u +%FT%TZ)\'","actor":"you","action":"demo.tried","resource":"trailseal"}'
 
 
@@ -57,22 +62,35 @@ def _host(settings: Settings, *, demo: bool) -> None:
         consumer = make_consumer(settings, engines, drain_s=_DRAIN_S)
         app = make_app(settings, engines, consumer.state)
         refuse_open_door(settings.host, keyless=not list_keys(engines.ledger))
-        if demo:
-            _fill(engines)
+        filled = demo and _fill(engines)
         pipeline = threading.Thread(target=consumer.run, name="pipeline", daemon=True)
         stack.callback(_stop, consumer, pipeline)
         pipeline.start()
+        if filled:
+            _await_demo(engines)
         notice(_greeting(settings, demo=demo))
         OneProcessServer(app, listener, threads=settings.threads, on_stop=_insist).run()
     _leave()
 
 
-def _fill(engines: Engines) -> None:
-    """Demo events, if nothing was ever written."""
+def _fill(engines: Engines) -> bool:
+    """Demo events, if nothing was ever written; whether they were needed."""
     log = engines.log
-    if all(log.bounds(partition).next == 0 for partition in log.partitions()):
-        log.append(list(demo_records(engines.clock.now_us())))
-        notice(f"The log was empty: {DEMO_EVENTS} demo events of the last 30 days are in it now.")
+    if any(log.bounds(partition).next for partition in log.partitions()):
+        return False
+    log.append(list(demo_records(engines.clock.now_us())))
+    notice(f"The log was empty: {DEMO_EVENTS} demo events of the last 30 days are in it now.")
+    return True
+
+
+def _await_demo(engines: Engines) -> None:
+    """So that the first thing a newcomer tries finds something; a slow machine greets after five seconds."""
+    end = time.monotonic() + _DEMO_S
+    while time.monotonic() < end:
+        with suppress(Unavailable):  # an index that is only being made
+            if engines.index.count(Query()).value >= DEMO_EVENTS:
+                return
+        engines.clock.wait(_DEMO_LOOK_S)
 
 
 def _stop(consumer: Consumer, pipeline: threading.Thread) -> None:
