@@ -43,6 +43,7 @@ ROWS = (
     _Entry("cluster-ingest", "Kafka to index against ready-made bulk bodies", cluster_ingest.measure_ingest),
     _Entry("cluster-rsyslog", "Kafka to index against rsyslog with the same events", cluster_rsyslog.measure),
     _Entry("cluster-get", "GET /events, not cached, against the same searches", cluster_reading.measure),
+    _Entry("cluster-cached", "GET /events from Redis against an empty Flask route", cluster_reading.measure_cached),
     _Entry(
         "memory", "a million events through API and consumer: memory, second half against first", memory.measure
     ),

@@ -1,4 +1,4 @@
-"""Row: `GET /events` on the cluster, not cached, against the same searches sent straight to Elasticsearch."""
+"""Rows: `GET /events` on the cluster: not cached against the same searches, from Redis against an empty route."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.cluster_ingest import fill, settings_of, taken_in, until
 from bench.cluster_servers import COMMAND, corner, servers
 from bench.load import get, hammer, median_ratio, post
 from bench.row import Row
-from bench.servers import started
+from bench.servers import peer, started
 from trailseal.adapters.indexes.elasticsearch.filters import query_clause
 from trailseal.bootstrap import open_engines
 from trailseal.model.query import Condition, Exact, Field, Query
@@ -55,6 +55,23 @@ def measure(size: float) -> list[Row]:
             theirs()
             mine, other, ratio = median_ratio(ours, theirs, _ROUNDS)
     return [Row("GET /events, not cached, one worker", f"{mine:,.0f}/s", f"{other:,.0f}/s", ratio, 0.6)]
+
+
+def measure_cached(size: float) -> list[Row]:
+    """Requests a second; one page of twenty events, asked for again and again."""
+    running = servers()
+    seconds = max(1.0, _SECONDS * min(1.0, size))
+    with corner(running) as environment:
+        _take_in(environment)
+        port = int(environment["TRAILSEAL_PORT"])
+        serve = started([COMMAND, "serve", "--workers", "1"], port, "/healthz", environment)
+        with serve, peer("empty") as other:
+            mine, theirs, ratio = median_ratio(
+                lambda: hammer(port, [get(_path(_START_US), port)], _CLIENTS, seconds).per_second,
+                lambda: hammer(other, [get("/events", other)], _CLIENTS, seconds).per_second,
+                _ROUNDS,
+            )
+    return [Row("GET /events, cached in Redis, one worker", f"{mine:,.0f}/s", f"{theirs:,.0f}/s", ratio, 0.5)]
 
 
 def _take_in(environment: dict[str, str]) -> None:
