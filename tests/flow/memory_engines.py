@@ -64,6 +64,10 @@ class MemoryLog:
     def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:  # noqa: ARG002 - the port's signature
         return [item for item in self.held[partition] if item.position.offset >= start][:max_records]
 
+    def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
+        held = {item.position: item for items in self.held.values() for item in items if isinstance(item, Record)}
+        return [held.get(position) for position in positions]
+
     def subscribe(self, group: str) -> MemorySubscription:  # noqa: ARG002 - one group
         subscription = MemorySubscription(self)
         if self.give_at_subscribe:

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from conformance.log_contract import MEGABYTES, Follower, LogContract
+from conformance.log_contract import MEGABYTES, Follower, LogContract, RecordSourceContract
 from servers.deployment import free_port
 from servers.raw_kafka import produce_with_header_name
 from servers.waiting import eventually
@@ -66,7 +66,7 @@ def log(opened: Callable[[], KafkaLog]) -> KafkaLog:
     return opened()
 
 
-class TestContract(LogContract):
+class TestContract(LogContract, RecordSourceContract):
     atomic_append: ClassVar[bool] = False
     retention_makes_gaps: ClassVar[bool] = True
     nul_in_names: ClassVar[bool] = False
@@ -107,6 +107,24 @@ def test_the_only_tenant_is_spread_by_id_and_a_retry_meets_itself(log: KafkaLog)
     first, second = log.append(records), log.append(records)
     assert {at.partition for at in first} == set(range(PARTITIONS))
     assert [at.partition for at in first] == [at.partition for at in second]
+
+
+def test_single_records_are_found_wherever_they_stand_and_what_is_gone_is_none(
+    log: KafkaLog, options: KafkaOptions, admin: AdminClient
+) -> None:
+    places = log.append([NewRecord(b"x" * size, b"key") for size in (10, 900_000, 10)] * 60)
+    partition = places[0].partition
+    wanted = [places[at] for at in (170, 1, 5, 100, 4, 101)]
+    found = log.fetch(wanted)
+    assert [one and one.position for one in found] == wanted
+    assert [len(one.value or b"") for one in found if one] == [10, 900_000, 10, 900_000, 900_000, 10]
+
+    place = TopicPartition(options.topic, partition, places[100].offset)
+    for done in admin.delete_records([place]).values():
+        done.result(30)
+    assert [one and one.position for one in log.fetch(wanted)] == [
+        at if at.offset >= place.offset else None for at in wanted
+    ]
 
 
 def test_transactions_leave_gaps_also_at_the_end(log: KafkaLog, options: KafkaOptions) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from trailseal.model.record import Position, Record
 from trailseal.ports.index import RecordKeeper
 from trailseal.ports.log import EventLog
-
-_ONE_BYTES: Final = 2 << 20
 
 
 class KeptRecords:
@@ -33,12 +30,6 @@ class KeptRecords:
             Unavailable: one of them does not answer.
         """
         found: dict[Position, Record | None] = {one.position: one for one in self._keeper.records_at(positions)}
-        for position in positions:
-            if position not in found:
-                found[position] = self._in_the_log(position)
+        rest = [position for position in positions if position not in found]
+        found |= zip(rest, self._log.fetch(rest), strict=True)
         return [found[position] for position in positions]
-
-    def _in_the_log(self, position: Position) -> Record | None:
-        items = self._log.read(position.partition, position.offset, 1, _ONE_BYTES)
-        record = items[0] if items else None
-        return record if isinstance(record, Record) and record.position == position else None

@@ -86,7 +86,19 @@ class Subscription(Protocol):
         """Leave. Closing twice is harmless."""
 
 
-class EventLog(Protocol):
+class RecordSource(Protocol):
+    """What can hand out single records at random: a log, or what was kept of one."""
+
+    def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
+        """The record at each position, None where there is none (any more).
+
+        Raises:
+            Unavailable: it cannot be read now.
+        """
+        ...
+
+
+class EventLog(RecordSource, Protocol):
     """The log. It never deduplicates, never changes a record, never reorders.
 
     ``origin`` names this very log for ever (embedded log id, or cluster and topic id, with the epoch): a topic
@@ -154,14 +166,3 @@ class EventLog(Protocol):
 
     def close(self) -> None:
         """Release files and connections; appends under way are finished or refused."""
-
-
-class RecordSource(Protocol):
-    """What can hand out single records at random: a log that keeps them for ever, or what was kept of another."""
-
-    def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
-        """The record at each position, None where there is none.
-
-        Raises:
-            Unavailable: it cannot be read now.
-        """

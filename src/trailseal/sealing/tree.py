@@ -132,8 +132,23 @@ class LogTree:
             root = self._stored.tile_root(0, index)
             self._full(root)
             if root not in self._bundles:
-                raise IntegrityViolation(f"An entry bundle of the tree is missing (root {root.hex()[:16]}…).")
+                raise _no_bundle(root)
             return self._bundles[root][0]
+
+    def bundles(self, first: int, stop: int) -> list[list[bytes]]:
+        """Those of the level 0 tiles in [first, stop), asked for all at once; see `bundle`.
+
+        Raises:
+            IntegrityViolation: one is missing or false.
+        """
+        with _checked():
+            full = range(first, min(stop, self.edge.size // TILE_WIDTH))
+            roots = [self._stored.tile_root(0, index) for index in full]
+            held = self._store.tiles(roots)
+            found = [_unfolded(root, held.get(root))[0] for root in roots]
+            if [] in found:
+                raise _no_bundle(roots[found.index([])])
+        return [*found, *(self.bundle(index) for index in range(full.stop, stop))]
 
     def tile_root(self, level: int, index: int) -> bytes:
         """The root of a full tile, from the tile above it; see `root`."""
@@ -161,13 +176,7 @@ class LogTree:
         known = self._known.get(root)
         if known is not None:
             return known
-        data = self._store.tile(root)
-        if data is None:
-            raise IntegrityViolation(f"A tile of the tree is missing from the ledger (root {root.hex()[:16]}…).")
-        entries = [] if len(data) == TILE_WIDTH * HASH_SIZE else decode_bundle(data, TILE_WIDTH)
-        tile = fold_tile(leaf_hashes(entries) if entries else split_hashes(data))
-        if tile[-1] != [root]:
-            raise IntegrityViolation(f"A tile in the ledger was altered (root {root.hex()[:16]}…).")
+        entries, tile = _unfolded(root, self._store.tile(root))
         if not entries:
             self._known.keep(root, tile)
             return tile
@@ -175,6 +184,21 @@ class LogTree:
         while len(self._bundles) > _BUNDLES_KEPT:
             self._bundles.popitem(last=False)
         return tile
+
+
+def _no_bundle(root: bytes) -> IntegrityViolation:
+    return IntegrityViolation(f"An entry bundle of the tree is missing (root {root.hex()[:16]}…).")
+
+
+def _unfolded(root: bytes, data: bytes | None) -> tuple[list[bytes], Folded]:
+    """What is stored under a root: the entries, none of an upper tile, and the checked tile."""
+    if data is None:
+        raise IntegrityViolation(f"A tile of the tree is missing from the ledger (root {root.hex()[:16]}…).")
+    entries = [] if len(data) == TILE_WIDTH * HASH_SIZE else decode_bundle(data, TILE_WIDTH)
+    tile = fold_tile(leaf_hashes(entries) if entries else split_hashes(data))
+    if tile[-1] != [root]:
+        raise IntegrityViolation(f"A tile in the ledger was altered (root {root.hex()[:16]}…).")
+    return entries, tile
 
 
 @contextmanager

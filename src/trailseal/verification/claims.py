@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from trailseal.model.outcomes import NOT_INDEXED, Head, OutcomeRow
 from trailseal.model.projection import Entry, colliding
@@ -19,6 +20,8 @@ from trailseal.ports.ledger import Ledger
 from trailseal.verification.orders import REMOVED, Orders
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.suspicions import Suspicions
+
+_NAMING: Final = ("duplicate", "id_collision")
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class ClaimCheck:
     _wanted: list[Entry] = field(default_factory=list)
     _originals: list[Entry] = field(default_factory=list)
     _missing: set[int] = field(default_factory=set)
+    _named: dict[Position, Record] = field(default_factory=dict)
 
     def removed(self, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record]) -> frozenset[int]:
         """The offsets whose records may be gone; removals without an order are noted.
@@ -92,6 +96,7 @@ class ClaimCheck:
         """
         unjudged = set(damaged)
         self.doubtful |= unjudged
+        self._named = self._named_by(rows, records)
         expected: set[int] = set()
         for offset in span:
             row, record = rows.get(offset), records.get(offset)
@@ -243,8 +248,16 @@ class ClaimCheck:
     def _decoded(self, record: Record) -> Entry | None:
         return self.orders.event(record) or decoded(record, self.origin)
 
+    def _named_by(
+        self, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record]
+    ) -> dict[Position, Record]:
+        """The records that these rows name as the first of their id."""
+        named = {row.of for row in rows.values() if row.kind in _NAMING and row.of is not None}
+        known = {record.position: record for record in records.values() if record.position in named}
+        return known | self.log.at_all(named - known.keys()) if named else {}
+
     def _event_at(self, position: Position) -> Entry | None:
-        record = self.log.at(position)
+        record = self._named.get(position)
         origin = self.log.origin_of(position.log)
         if record is None or origin is None:
             return None

@@ -5,7 +5,7 @@ Nobody has to believe those copies: a record counts only if it gives the leaf th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 
 import msgspec
@@ -89,6 +89,40 @@ class WholeLog:
         return self._kept(position.log, position.partition, position.offset, position.offset + 1).get(
             position.offset
         )
+
+    def at_all(self, positions: Collection[Position]) -> dict[Position, Record]:
+        """The records at these positions, as `at`, asked for together; those that are nowhere are left out."""
+        wanted = list(dict.fromkeys(positions))
+        here = [self._here(position) for position in wanted]
+        found: dict[Position, Record] = {}
+        for position, record in zip(wanted, self._log.fetch(here), strict=True):
+            if record is not None:
+                found[position] = msgspec.structs.replace(record, position=position)
+        forgotten = self._forgotten([one for one in wanted if one not in found and one.log == self.number])
+        if forgotten and self._keeper is not None:
+            found |= {one.position: one for one in self._keeper.records_at(forgotten)}
+        for position in wanted:
+            elsewhere = position.log != self.number or position in forgotten
+            record = self.at(position) if elsewhere and position not in found else None
+            if record is not None:
+                found[position] = record
+        return found
+
+    def _forgotten(self, missing: Collection[Position]) -> list[Position]:
+        """Those that the log held once: of no other may a copy be believed."""
+        known = self._log.partitions()
+        firsts = {
+            partition: self._log.bounds(partition).first
+            for partition in {position.partition for position in missing}
+            if partition in known
+        }
+        return [one for one in missing if one.offset < firsts.get(one.partition, 0)]
+
+    def _here(self, position: Position) -> Position:
+        """The same place in this log, if the position is of an earlier epoch of it."""
+        if self.number is None or not self._is_earlier_epoch(position.log):
+            return position
+        return msgspec.structs.replace(position, log=self.number)
 
     def _is_earlier_epoch(self, number: int) -> bool:
         """Whether the same records stood at the same offsets then; a record still has to give the leaf of then."""

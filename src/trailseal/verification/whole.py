@@ -169,11 +169,9 @@ class _Partition:
     ) -> None:
         (sealed, tree), (records, claims) = trees, checks
         first, last = sealed.index_of(start), sealed.index_of(stop - 1)
-        entries = [
-            entry
-            for number in range(first // TILE_WIDTH, last // TILE_WIDTH + 1)
-            for entry in tree.bundle(number)[max(first - number * TILE_WIDTH, 0) : last - number * TILE_WIDTH + 1]
-        ]
+        number = first // TILE_WIDTH
+        under = [entry for bundle in tree.bundles(number, last // TILE_WIDTH + 1) for entry in bundle]
+        entries = under[first - number * TILE_WIDTH : last - number * TILE_WIDTH + 1]
         run = self._asked(entries, start, asked)
         if run is None:
             return

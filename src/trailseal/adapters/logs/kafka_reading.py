@@ -21,6 +21,8 @@ _PATIENCE_S: Final = 30.0
 _SLICE_S: Final = 0.1
 _AT_ONCE: Final = 2_000
 _KEPT: Final = 4
+_FEW_BYTES: Final = 32 << 10
+_FEW_WAIT_MS: Final = 10
 
 
 Place = tuple[str, int, int]
@@ -28,10 +30,22 @@ Place = tuple[str, int, int]
 
 
 class Reader:
-    """One consumer that is assigned by hand. Used by one thread at a time."""
+    """One consumer that is assigned by hand. Used by one thread at a time.
 
-    def __init__(self, options: KafkaOptions) -> None:
-        self._options = options
+    Args:
+        options: where.
+        ahead: whether to fetch what comes after what was asked for. Whoever reads on and on wants it; whoever wants
+            a record here and there would wait for megabytes that nobody reads.
+    """
+
+    def __init__(self, options: KafkaOptions, *, ahead: bool) -> None:
+        self._options, self.ahead = options, ahead
+        much = {"queued_min_messages": 2_000, "fetch_wait_max_ms": 100}
+        little = {
+            "queued_min_messages": 1,
+            "fetch_wait_max_ms": _FEW_WAIT_MS,
+            "fetch_message_max_bytes": _FEW_BYTES,
+        }
         properties = options.properties(
             group_id="trailseal-readers",
             enable_auto_commit=False,
@@ -40,10 +54,9 @@ class Reader:
             isolation_level="read_committed",
             check_crcs=True,
             enable_partition_eof=True,
-            queued_min_messages=2_000,
             queued_max_messages_kbytes=16 << 10,
             fetch_queue_backoff_ms=10,
-            fetch_wait_max_ms=100,
+            **(much if ahead else little),
         )
         try:
             self._consumer = Consumer(properties)
@@ -133,9 +146,9 @@ class Readers:
         self._closed = False
 
     @contextmanager
-    def reader(self, place: Place | None = None) -> Iterator[Reader]:
-        """A reader of one's own for a while, one that stands at that place where there is one."""
-        reader = self._take(place)
+    def reader(self, place: Place | None = None, *, ahead: bool = False) -> Iterator[Reader]:
+        """A reader of one's own for a while: one that stands at that place, else one of that kind."""
+        reader = self._take(place, ahead=ahead)
         try:
             yield reader
         except BaseException:
@@ -152,21 +165,22 @@ class Readers:
         for reader in free:
             reader.close()
 
-    def _take(self, place: Place | None) -> Reader:
+    def _take(self, place: Place | None, *, ahead: bool) -> Reader:
         with self._lock:
             if self._closed:
                 raise Unavailable("This log is closed.")
+            alike = [one for one in self._free if one.ahead is ahead]
             best = next((one for one in self._free if place is not None and one.place == place), None)
-            best = best or next((one for one in self._free if one.place is None), None)
-            best = best or (self._free[0] if len(self._free) >= _KEPT else None)
+            best = best or next((one for one in alike if one.place is None), None)
+            best = best or (alike[0] if len(alike) >= _KEPT else None)
             if best is not None:
                 self._free.remove(best)
                 return best
-        return Reader(self._options)
+        return Reader(self._options, ahead=ahead)
 
     def _give_back(self, reader: Reader) -> None:
         with self._lock:
-            keep = not self._closed and len(self._free) < _KEPT
+            keep = not self._closed and sum(one.ahead is reader.ahead for one in self._free) < _KEPT
             if keep:
                 self._free.append(reader)
         if not keep:

@@ -93,11 +93,22 @@ def event_document(entry: Entry) -> EventDocument:
     )
 
 
-def difference(entry: Entry, stored: dict[str, Any] | None) -> str | None:
-    """The first field in which a stored document is not the entry's; ``missing`` where there is none any more."""
-    if stored is None or stored.get("erased"):
+def difference(entry: Entry, source: bytes) -> str | None:
+    """The first field in which a stored document is not the entry's; ``missing`` where there is none any more.
+
+    Args:
+        entry: what it should say.
+        source: the document as it is stored; empty where there is none.
+    """
+    if not source:
         return "missing"
-    expected: dict[str, Any] = msgspec.json.decode(_ENCODER.encode(event_document(entry)))
+    made = _ENCODER.encode(event_document(entry))
+    if made == source:
+        return None
+    expected: dict[str, Any] = msgspec.json.decode(made)
+    stored: dict[str, Any] = msgspec.json.decode(source)
+    if stored.get("erased"):
+        return "missing"
     names = dict.fromkeys((*expected, *stored))
     return next((name for name in names if expected.get(name) != stored.get(name)), None)
 

@@ -14,10 +14,10 @@ from trailseal.adapters.elasticsearch.bulk import BulkLimits, BulkWriter, ItemRe
 from trailseal.adapters.elasticsearch.connection import Connection, decoded
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions
 from trailseal.adapters.indexes.elasticsearch import mapping
+from trailseal.adapters.indexes.elasticsearch.comparing import compared
 from trailseal.adapters.indexes.elasticsearch.documents import (
     MAX_ID_BYTES,
     create_line,
-    difference,
     event_document,
 )
 from trailseal.adapters.indexes.elasticsearch.holders import holders
@@ -34,7 +34,6 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.erasure import EntriesOf
 from trailseal.ports.index import Expired, Inventory, Present, Refused, Retry, Stored, Verdict
 
-_LOOKUPS: Final = 1_000
 _REFRESHED_AT_ONCE: Final = 64
 _TRANSIENT: Final = frozenset({401, 403, 408, 429})
 _SERVER_ERROR: Final = 500
@@ -53,15 +52,6 @@ class IndexOptions:
     bulk: BulkLimits = field(default_factory=BulkLimits)
 
 
-class _Document(msgspec.Struct, frozen=True, gc=False):
-    source: dict[str, Any] | None = msgspec.field(name="_source", default=None)
-
-
-class _Documents(msgspec.Struct, frozen=True, gc=False):
-    docs: list[_Document]
-
-
-_WHOLE: Final = msgspec.json.Decoder(_Documents)
 _STORED: Final = Stored()
 _EXPIRED: Final = Expired()
 
@@ -245,27 +235,7 @@ class ElasticsearchIndex:
 
     def compare(self, entries: Sequence[Entry]) -> list[str | None]:
         """See `EventIndex.compare`; reads by id, and so even what no refresh has shown yet."""
-        found: list[str | None] = []
-        for start in range(0, len(entries), _LOOKUPS):
-            found += self._compare(entries[start : start + _LOOKUPS])
-        return found
-
-    def _compare(self, entries: Sequence[Entry]) -> list[str | None]:
-        what = "a look at documents"
-        prefix = self._connection.prefix
-        wanted = [
-            {"_index": mapping.alias_name(prefix, entry.month), "_id": entry.document_id} for entry in entries
-        ]
-        answer = self._connection.request(
-            "POST",
-            "/_mget?filter_path=docs.found,docs.error.type,docs._source",
-            msgspec.json.encode({"docs": wanted}),
-            what=what,
-        )
-        docs = decoded(_WHOLE, answer, what).docs
-        if len(docs) != len(entries):
-            raise Unavailable("Elasticsearch answered for another number of documents than asked; ask again")
-        return [difference(entry, one.source) for entry, one in zip(entries, docs, strict=True)]
+        return compared(self._connection, entries)
 
     def due(self, entries: Sequence[Entry]) -> Counter[str]:  # noqa: ARG002 - the port's signature
         """Empty: what a document is found by follows from its source, see `soundness`."""
