@@ -248,9 +248,7 @@ class ClaimCheck:
     def _decoded(self, record: Record) -> Entry | None:
         return self.orders.event(record) or decoded(record, self.origin)
 
-    def _named_by(
-        self, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record]
-    ) -> dict[Position, Record]:
+    def _named_by(self, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record]) -> dict[Position, Record]:
         """The records that these rows name as the first of their id."""
         named = {row.of for row in rows.values() if row.kind in _NAMING and row.of is not None}
         known = {record.position: record for record in records.values() if record.position in named}

@@ -1,4 +1,4 @@
-"""Stored documents against what their entries say, for verification: the next ones come while these are compared."""
+"""Stored documents against what their entries say, for verification: the next come while these are compared."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def _portions(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 
 def _look(connection: Connection, entries: Sequence[Entry]) -> list[_Document]:
     wanted = [
-        {"_index": mapping.alias_name(connection.prefix, entry.month), "_id": entry.document_id} for entry in entries
+        {"_index": mapping.alias_name(connection.prefix, entry.month), "_id": entry.document_id}
+        for entry in entries
     ]
     # Without a filter_path, which would have Elasticsearch read and write each document anew.
     answer = connection.ask(

@@ -62,15 +62,13 @@ class _Found:
         expected: what its document has to say of itself.
         terms: what it has to be found by.
         address: of the document.
-        key: the same, as something that sets hold.
         rare: the terms that few other entries have.
     """
 
-    __slots__ = ("address", "expected", "key", "place", "rare", "terms")
+    __slots__ = ("address", "expected", "place", "rare", "terms")
 
     def __init__(self, place: int, expected: Identity, terms: list[Term], address: tantivy.DocAddress) -> None:
         self.place, self.expected, self.terms, self.address = place, expected, terms, address
-        self.key: Address = (address.segment_ord, address.doc)
         self.rare: list[Term] = []
 
 
@@ -96,10 +94,8 @@ class Comparison:
                     one.rare.append(term)
                 continue
             hits = self._matches([term], within, most)
-            if hits.issuperset([one.key for one in some]):
-                continue
             for one in some:
-                if told[one.place] is None and one.key not in hits:
+                if told[one.place] is None and _key(one.address) not in hits:
                     told[one.place] = term[0]
         for one in found:
             if told[one.place] is None:
@@ -184,9 +180,11 @@ class Comparison:
     def _rare_missing(self, one: _Found) -> str | None:
         """The first field of whose terms the document lacks one."""
         number = ("identity", identity_number(one.expected.month, one.expected.document_id))
-        if one.key in self._matches([number, *one.rare], None, _SAME_NUMBER):
+        if _key(one.address) in self._matches([number, *one.rare], None, _SAME_NUMBER):
             return None
-        lacking = (term for term in one.rare if one.key not in self._matches([number, term], None, _SAME_NUMBER))
+        lacking = (
+            term for term in one.rare if _key(one.address) not in self._matches([number, term], None, _SAME_NUMBER)
+        )
         return next((name for name, _ in lacking), "terms")
 
     def _term(self, name: str, text: str | int) -> tantivy.Query:
@@ -211,6 +209,10 @@ def due(entries: Sequence[Entry]) -> Counter[str]:
     count["offset"] = count["partition"] = len(entries)
     del count["identity"]
     return +count
+
+
+def _key(address: tantivy.DocAddress) -> Address:
+    return address.segment_ord, address.doc
 
 
 def _first_difference(held: Identity, expected: Identity) -> str | None:
