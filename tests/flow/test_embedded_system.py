@@ -53,7 +53,8 @@ def test_a_deleted_index_is_rebuilt_while_events_go_on_being_accepted(tmp_path: 
 
 def test_an_accepted_event_is_seen_without_anybody_asking_for_a_refresh(tmp_path: Path) -> None:
     """How soon is the bench's row `visible`."""
-    with opened(tmp_path / "data") as engines, running(consumer_of(engines)):
+    with opened(tmp_path / "data") as engines, running(consumer_of(engines)) as consumer:
+        until(lambda: consumer.state.snapshot.phase == "running")
         for n in range(5):
             engines.log.append([record(f"e{n}")])
             until(lambda n=n: engines.index.count(Query()).value == n + 1)  # type: ignore[misc] # bound now

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -14,6 +11,7 @@ import typer
 from trailseal import bootstrap
 from trailseal.cli.options import Config, settings_from
 from trailseal.cli.output import notice
+from trailseal.cli.signals import answered_in_a_thread
 from trailseal.telemetry import set_up_logging
 
 
@@ -42,32 +40,12 @@ def consume(
         engines = bootstrap.open_engines(settings, "consume")
         stack.callback(engines.close)
         consumer = make_consumer(settings, engines)
-        _on_signals(consumer.stop)
+        handler = answered_in_a_thread(consumer.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handler)
         health = HealthServer(listener, consumer, engines.clock)
         stack.callback(health.close)
         notice(f"Consuming as a member of {settings.consumer_group}; health on {settings.host}:{settings.port}.")
         consumer.run()
     if consumer.fault is not None:
         raise consumer.fault
-
-
-def _on_signals(stop: Callable[[], None]) -> None:
-    """Call it, in a thread of its own, once SIGTERM or SIGINT has come.
-
-    A handler runs in the middle of whatever the main thread does, another signal's handler included, and would wait
-    for ever for a lock that is held there. So it only writes to a pipe.
-    """
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-
-    def wait() -> None:
-        os.read(told, 1)
-        stop()
-
-    def tell_it(*_: object) -> None:
-        with suppress(BlockingIOError):
-            os.write(tell, b"!")
-
-    threading.Thread(target=wait, name="signals", daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, tell_it)

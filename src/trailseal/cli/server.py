@@ -18,6 +18,7 @@ from granian.log import LogLevels
 from granian.server.mt import MTServer
 
 from trailseal.api.gate import is_loopback
+from trailseal.cli.signals import answered_in_a_thread
 from trailseal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,15 +127,19 @@ class OneProcessServer(MTServer):
         self._app = app
         self._listener = listener
         self._on_stop = on_stop
+        self._tell_to_stop = answered_in_a_thread(self._stop)
 
-    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
-        """The first step of a stop, in the main thread."""
-        self._on_stop()
-        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call] # granian leaves it untyped
+    def signal_handler_interrupt(self, *_: Any, **__: Any) -> None:
+        """Replaces granian's, which takes a lock that the main thread may hold."""
+        self._tell_to_stop()
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM; requests under way get `DRAIN_S` to finish. Main thread only."""
         self.serve(target_loader=self._load, wrap_loader=False)
+
+    def _stop(self) -> None:
+        self._on_stop()
+        super().signal_handler_interrupt()  # type: ignore[no-untyped-call] # granian leaves it untyped
 
     def _load(self) -> WholeAnswers:
         return WholeAnswers(self._app)
@@ -200,6 +205,7 @@ def serve_workers(build: Callable[[], Flask], host: str, port: int, *, workers: 
         workers_kill_timeout=DRAIN_S,
         respawn_failed_workers=True,
     )
+    server.signal_handler_interrupt = answered_in_a_thread(server.signal_handler_interrupt)
     server.serve(target_loader=_Worker(build, os.getpid()), wrap_loader=False)
 
 
