@@ -30,15 +30,18 @@ Lines = list[bytes]
 class Sealed:
     """A sealed log, its receipt of one event, and exports of all of them."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, post_quantum: bool = False) -> None:
+        data.mkdir(parents=True)
+        KeyFile(data / "seal.key").make("2026-01-02T03:04:05Z", post_quantum=post_quantum)
         with opened(data) as engines:
             engines.log.append([record(f"e{number}", metadata={"n": number}) for number in range(EVENTS)])
             with running(make_consumer(Settings(data=data), engines)):
                 until(lambda: caught_up(engines.log, engines.ledger))
             evidence = Evidence(engines.ledger, engines.clock.monotonic)
             (log,) = evidence.pin().values()
-            self.signers: tuple[SeedSigner, ...] = KeyFile(data / "seal.key").ring().signers(log.log.origin)
-            self.keys: tuple[VerifierKey, ...] = tuple(signer.key for signer in self.signers)
+            ring = KeyFile(data / "seal.key").ring()
+            self.signers: tuple[SeedSigner, ...] = ring.signers(log.log.origin)
+            self.keys: tuple[VerifierKey, ...] = ring.verifiers(log.log.origin)
             hits = engines.index.search(Query(order="asc"), None, 1_000)
             rows = [(hit.record, render(hit, with_record=True)) for hit in hits]
             self.receipt = evidence.receipt(hits[7].record)

@@ -15,12 +15,14 @@ from flow.embedded import opened
 from flow.running import record
 from flow.test_attacks import EVENTS, run_pipeline
 from flow.test_evidence_files import Lines, Sealed, edit, move, rename
+from trailseal.merkle.notes import Algorithm
+from trailseal.merkle.signing import SeedSigner
 from trailseal.merkle.tiles import TILE_WIDTH, TileName
 from trailseal.sealing.evidence import Evidence
 from trailseal.sealing.keys import KeyFile
 from trailseal.verification import standalone
 from trailseal.verification.files import FileVerification, check_receipt
-from trailseal.verification.trust import Trust
+from trailseal.verification.trust import Trust, trust_from
 
 Attack = Callable[[Lines], Lines]
 ATTACKS: list[Attack] = [
@@ -34,6 +36,12 @@ ATTACKS: list[Attack] = [
     lambda lines: [*lines, lines[9]],
     lambda lines: [edit(lines[0], lambda body: body.update(tenants=None)), *lines[1:]],
 ]
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    """Signed with an ML-DSA-44 key too."""
+    return Sealed(tmp_path_factory.mktemp("twice") / "data", post_quantum=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +101,54 @@ def test_neither_verifier_accepts_a_receipt_or_row_with_a_flipped_bit(sealed: Se
         line = bytearray(sealed.lines[9])
         line[rng.randrange(len(line) - 1)] ^= 1 << rng.randrange(7)
         assert standalone_export([*sealed.lines[:9], bytes(line), *sealed.lines[10:]], vkeys) == 1
+
+
+@pytest.mark.parametrize("known", [[0], [1], [0, 1]], ids=["ed25519", "ml-dsa-44", "both"])
+@pytest.mark.parametrize("number", range(len(ATTACKS)))
+def test_both_verifiers_agree_whichever_of_two_keys_is_known(twice: Sealed, number: int, known: list[int]) -> None:
+    keys = tuple(twice.keys[place] for place in known)
+    vkeys = [key.vkey() for key in keys]
+    lines = ATTACKS[number](twice.lines)
+    expected = status_of(twice.check(lines, keys=keys))
+    honest = 2 if known == [1] else 0  # the end is signed with Ed25519 only
+    assert standalone_export(lines, vkeys) == expected == (1 if number else honest)
+    assert (
+        standalone_receipt(twice.receipt, vkeys) == status_of(check_receipt(twice.receipt, Trust(keys=keys))) == 0
+    )
+    assert standalone_receipt(twice.receipt, [" ".join(vkeys)]) == 0
+
+
+def test_neither_verifier_accepts_a_flipped_bit_in_or_above_a_post_quantum_line(twice: Sealed) -> None:
+    rng = random.Random(8)
+    key = twice.keys[1]
+    start = twice.receipt.rindex(b"\n", 0, -1)
+    for at in [*rng.sample(range(start), 100), *rng.sample(range(start, len(twice.receipt)), 200)]:
+        changed = bytearray(twice.receipt)
+        changed[at] ^= 1 << rng.randrange(8)
+        ours = check_receipt(bytes(changed), Trust(keys=(key,))).verified
+        assert (standalone_receipt(bytes(changed), [key.vkey()]) == 0) == bool(ours)
+        assert not ours or b"\n\n" in twice.receipt[:at], "only a line that the key does not know may differ"
+
+
+def test_a_cryptography_without_ml_dsa_verifies_nothing_by_such_a_key_and_all_by_the_other(
+    twice: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.mldsa", None)
+    one, other = (key.vkey() for key in twice.keys)
+    assert (standalone_receipt(twice.receipt, [other]), standalone_receipt(twice.receipt, [one])) == (2, 0)
+    with pytest.raises(standalone.Unverified, match="cannot verify ML-DSA-44"):
+        standalone.verify_receipt(twice.receipt, standalone.Keys([other], [], None))
+
+
+def test_a_logs_own_key_is_no_witness_and_a_witness_with_two_keys_is_one(twice: Sealed) -> None:
+    one, other = (key.vkey() for key in twice.keys)
+    with pytest.raises(standalone.Unverified, match="0 of the witnesses"):
+        standalone.verify_receipt(twice.receipt, standalone.Keys([one], [other], None))
+    named = [
+        SeedSigner("witness.example/1", algorithm, bytes(32)).key.vkey()
+        for algorithm in (Algorithm.COSIGNATURE_ED25519, Algorithm.COSIGNATURE_ML_DSA_44)
+    ]
+    assert standalone.Keys([], named, None).quorum == trust_from([], named, None, ()).quorum == 1
 
 
 class Site:

@@ -20,13 +20,25 @@ keys = typer.Typer(help="Make, show and rotate the keys that sign checkpoints.",
 
 
 @keys.command("make")
-def make(data: Data = None, config: Config = None) -> None:
-    """Make the key file, readable by its owner only; one that is there stays as it is."""
+def make(
+    post_quantum: Annotated[
+        bool,
+        typer.Option("--post-quantum", help="An ML-DSA-44 key beside it, also in a file that is there."),
+    ] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Make the key file, readable by its owner only; one that is there keeps its keys.
+
+    With --post-quantum checkpoints get a second signature line, which a quantum computer cannot forge. A running
+    `trailseal up` or `consume` signs with both from its next checkpoint on.
+    """
     settings = settings_from(config, data=data)
     file = KeyFile(bootstrap.key_path(settings))
     file.path.absolute().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.make(_now())
-    notice(f"{file.path} holds the key. Keep a copy where the log's operators cannot reach it.")
+    ring = file.make(_now(), post_quantum=post_quantum)
+    held = "the key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
+    notice(f"{file.path} holds {held}. Keep a copy where the log's operators cannot reach it.")
 
 
 @keys.command("show")
@@ -55,8 +67,8 @@ def rotate(
 ) -> None:
     """Begin an overlap in which the old and a new key both sign; end it with --finish.
 
-    A running `trailseal up` signs with both from its next checkpoint on. Give auditors and witnesses the new keys
-    of `trailseal keys show` before you finish.
+    A post-quantum key is rotated with the other. A running `trailseal up` signs with old and new from its next
+    checkpoint on. Give auditors and witnesses the new keys of `trailseal keys show` before you finish.
     """
     settings = settings_from(config, data=data)
     file = KeyFile(bootstrap.key_path(settings))

@@ -155,7 +155,7 @@ def _undecided(result: Verification, trust: Trust, holding: frozenset[tuple[int,
     A partition that nobody wrote to has no tree and no signature, and leaves nothing open.
     """
     used = [log for log in result.logs if log.size or (log.log, log.partition) in holding]
-    if not used or any(not log.signed or log.unopened for log in used):
+    if not used or any(not log.signed or log.unopened or log.unvouched for log in used):
         return True
     now_s = time.time()
     return trust.quorum > 0 and any(

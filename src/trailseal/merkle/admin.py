@@ -26,7 +26,7 @@ from typing import Final, Self
 
 from trailseal.merkle.checkpoints import check_origin, parse_size
 from trailseal.merkle.errors import InvalidEncoding, MerkleError, UntrustedNote
-from trailseal.merkle.notes import Note, VerifierKey, check_text
+from trailseal.merkle.notes import Algorithm, Note, VerifierKey, check_text
 from trailseal.merkle.signing import Signer, sign_note, verify_note
 
 ADMIN_HEADER: Final = "trailseal-admin"
@@ -181,7 +181,7 @@ def open_admin(
         origin: the name of the log that the record stands in, with its epoch.
         base: the offset of the log's leaf 1.
         offset: the record's own offset.
-        keys: the keys of that log, which were known before this record.
+        keys: the keys of that log, which were known before this record; its Ed25519 keys count.
 
     Raises:
         InvalidEncoding: the statement is none.
@@ -200,7 +200,7 @@ def open_admin(
     leaves_before = offset - base + 1
     if statement.runs[0].first < base or not statement.runs[-1].last - base + 2 <= statement.size <= leaves_before:
         raise UntrustedNote("the admin statement names offsets outside the tree it was signed for")
-    verify_note(note, [key for key in keys if key.name == origin])
+    verify_note(note, [key for key in keys if key.name == origin and key.algorithm is Algorithm.ED25519])
     return statement
 
 

@@ -5,6 +5,7 @@
     ├── InvalidProof       a proof that does not show what it claims, or that no tree could have
     ├── InvalidNote        a note, checkpoint or verifier key that does not follow its format
     └── UntrustedNote      a well-formed note that no trusted key vouches for, or a trusted key's bad signature
+        └── UnsignedNote   no trusted key has a signature below it at all
 
 The boundary that calls this package translates them into ``trailseal.errors``.
 """
@@ -30,3 +31,7 @@ class InvalidNote(MerkleError):
 
 class UntrustedNote(MerkleError):
     """A well-formed note without a trusted signature, or with a trusted key's signature that fails."""
+
+
+class UnsignedNote(UntrustedNote):
+    """A well-formed note below which no trusted key has a signature, good or bad."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
 from trailseal.merkle.checkpoints import Checkpoint, check_origin
-from trailseal.merkle.errors import InvalidNote, UntrustedNote
+from trailseal.merkle.errors import InvalidNote, UnsignedNote, UntrustedNote
 from trailseal.merkle.notes import Algorithm, Note, SignatureLine, VerifierKey, check_text
 
 SEED_SIZE: Final = 32
@@ -141,12 +141,13 @@ def verify_note(note: Note, keys: Sequence[VerifierKey]) -> tuple[VerifiedSignat
         The known keys' signatures in the note's order, at least one.
 
     Raises:
-        UntrustedNote: none of the keys signed it, or a signature by one of them fails.
+        UnsignedNote: none of the keys signed it.
+        UntrustedNote: a signature by one of them fails.
         InvalidNote: a cosignature stands below a text that is no checkpoint.
     """
     verified = _verify_known(note, keys)
     if not verified:
-        raise UntrustedNote("no trusted key has signed the note")
+        raise UnsignedNote("no trusted key has signed the note")
     return verified
 
 
@@ -163,13 +164,13 @@ def open_checkpoint(
         data: the signed note.
         origin: the log it has to be of.
         log_keys: the log's keys; one of them must have signed.
-        witness_keys: the witnesses that are trusted.
+        witness_keys: the witnesses that are trusted; a key under the log's own name is none.
         quorum: how many different ones of them must have cosigned.
 
     Raises:
         InvalidNote: it is no checkpoint.
-        UntrustedNote: it is of another log, not signed by it, a known key's signature fails, or too few
-            witnesses cosigned.
+        UnsignedNote: none of the log's keys signed it.
+        UntrustedNote: it is of another log, a known key's signature fails, or too few witnesses cosigned.
     """
     note = Note.parse(data)
     checkpoint = Checkpoint.parse(note.text)
@@ -177,8 +178,8 @@ def open_checkpoint(
         raise UntrustedNote("the checkpoint is of another log than the one asked for")
     log_signatures = _verify_known(note, log_keys)
     if not log_signatures:
-        raise UntrustedNote(f"no trusted key of the log has signed the checkpoint of size {checkpoint.size}")
-    cosignatures = _verify_known(note, witness_keys)
+        raise UnsignedNote(f"no trusted key of the log has signed the checkpoint of size {checkpoint.size}")
+    cosignatures = _verify_known(note, [key for key in witness_keys if key.name != origin])
     cosigners = len({signature.key.name for signature in cosignatures})
     if cosigners < quorum:
         raise UntrustedNote(f"{cosigners} trusted witnesses cosigned size {checkpoint.size}, {quorum} are needed")

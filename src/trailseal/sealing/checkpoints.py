@@ -10,7 +10,7 @@ from trailseal.errors import Fenced, IntegrityViolation
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.errors import InvalidNote, MerkleError
 from trailseal.merkle.notes import Algorithm, Note, SignatureLine, VerifierKey, parse_signatures
-from trailseal.merkle.signing import sign_note
+from trailseal.merkle.signing import Signer, sign_note
 from trailseal.model.outcomes import Head
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.seals import AddedSignature, StoredCheckpoint
@@ -66,21 +66,26 @@ class CheckpointSigner:
         if newest is not None:
             self._refuse_overtaken(head, newest)
             _refuse_fork(log, tree, newest)
-        signers = self._ring().signers(log.origin)
+        signers = self._ring().checkpoint_signers(log.origin)
         self._publish_keys(log, [signer.key for signer in signers])
-        note = sign_note(checkpoint.format(), signers, self._now_s())
+        text = checkpoint.format()
         if newest is None or newest.size < tree.size:
-            stored = self._ledger.seals.put_checkpoint(head.log, head.partition, tree.size, note.to_bytes())
+            note = sign_note(text, signers, self._now_s()).to_bytes()
+            stored = self._ledger.seals.put_checkpoint(head.log, head.partition, tree.size, note)
             newest = StoredCheckpoint(tree.size, stored)
         whole = merged(newest)
-        if whole.text != note.text:
+        if whole.text != text:
             raise _fork(log, tree.size)
-        missing = [line for line in note.signatures if line not in whole.signatures]
-        if missing:
-            self._ledger.seals.add_signatures(
-                head.log, head.partition, tree.size, [added_signature(line, 0) for line in missing]
-            )
-        return Published(log, checkpoint, whole.with_signatures(missing), tree)
+        lines = self._missing(whole, signers)
+        if lines:
+            added = [added_signature(line, 0) for line in lines]
+            self._ledger.seals.add_signatures(head.log, head.partition, tree.size, added)
+        return Published(log, checkpoint, whole.with_signatures(lines), tree)
+
+    def _missing(self, note: Note, signers: Sequence[Signer]) -> list[SignatureLine]:
+        """What keys that have no line yet sign: of the others ML-DSA would give another line each time."""
+        silent = [signer for signer in signers if not any(line.is_by(signer.key) for line in note.signatures)]
+        return [signer.sign(note.text, self._now_s()) for signer in silent]
 
     def add_cosignatures(self, published: Published, lines: Sequence[SignatureLine]) -> None:
         """Store what witnesses answered."""

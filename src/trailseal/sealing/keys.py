@@ -1,7 +1,8 @@
 """The keys that sign checkpoints: one small text file, readable by its owner only.
 
-A line a key: ``signing <when made> <seed>`` or ``retired <when made> <public key>``, in hexadecimal. All signing
-keys sign, so that an auditor who knows either the old or the new one can check every checkpoint of an overlap.
+A line a key: ``signing <when made> <seed>`` or ``retired <when made> <public key>``, in hexadecimal; a fourth word
+``ml-dsa-44`` makes it a post-quantum key instead of an Ed25519 one. All signing keys sign, so that an auditor who
+knows either the old or the new one can check every checkpoint of an overlap.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from trailseal.merkle.signing import SEED_SIZE, SeedSigner
 from trailseal.sealing.small_files import write_whole
 
 _LABEL: Final = "trailseal-seal-keys/1"
+_POST_QUANTUM: Final = "ml-dsa-44"
 
 
 class SealKey(msgspec.Struct, frozen=True):
@@ -30,18 +32,29 @@ class SealKey(msgspec.Struct, frozen=True):
     Attributes:
         state: ``signing``, or ``retired``: known, but no longer signing.
         made: when it was made, RFC 3339.
+        public_key: 32 bytes (Ed25519) or 1,312 bytes (ML-DSA-44).
         secret: the seed; None of a retired key.
-        public_key: 32 bytes.
+        algorithm: what it signs with.
     """
 
     state: Literal["signing", "retired"]
     made: str
     public_key: bytes
     secret: bytes | None = None
+    algorithm: Algorithm = Algorithm.ED25519
 
     def verifier(self, origin: str) -> VerifierKey:
         """The public side under a log's name."""
-        return VerifierKey(origin, Algorithm.ED25519, self.public_key)
+        return VerifierKey(origin, self.algorithm, self.public_key)
+
+    def retired(self) -> SealKey:
+        """The same without its secret."""
+        return msgspec.structs.replace(self, state="retired", secret=None)
+
+    def line(self) -> str:
+        """Its line in the file."""
+        words = [self.state, self.made, (self.secret or self.public_key).hex()]
+        return " ".join(words if self.algorithm is Algorithm.ED25519 else [*words, _POST_QUANTUM])
 
 
 class KeyRing(msgspec.Struct, frozen=True):
@@ -49,14 +62,25 @@ class KeyRing(msgspec.Struct, frozen=True):
 
     keys: tuple[SealKey, ...]
 
+    def signing(self, algorithm: Algorithm) -> tuple[SealKey, ...]:
+        """The keys of one algorithm that sign."""
+        return tuple(key for key in self.keys if key.secret is not None and key.algorithm is algorithm)
+
     def signers(self, origin: str) -> tuple[SeedSigner, ...]:
-        """Everything that signs checkpoints of that log, the oldest key first."""
-        seeds = [key.secret for key in self.keys if key.secret is not None]
-        return tuple(SeedSigner(origin, Algorithm.ED25519, seed) for seed in seeds)
+        """Everything that signs any note of that log, the oldest key first: its Ed25519 keys."""
+        return self._signers(origin, Algorithm.ED25519)
+
+    def checkpoint_signers(self, origin: str) -> tuple[SeedSigner, ...]:
+        """Everything that signs checkpoints of that log: also what can sign nothing else, after the others."""
+        return (*self.signers(origin), *self._signers(origin, Algorithm.COSIGNATURE_ML_DSA_44))
 
     def verifiers(self, origin: str) -> tuple[VerifierKey, ...]:
         """Every public key, retired ones too."""
         return tuple(key.verifier(origin) for key in self.keys)
+
+    def _signers(self, origin: str, algorithm: Algorithm) -> tuple[SeedSigner, ...]:
+        seeds = [key.secret for key in self.signing(algorithm) if key.secret is not None]
+        return tuple(SeedSigner(origin, algorithm, seed) for seed in seeds)
 
 
 class KeyFile:
@@ -87,76 +111,82 @@ class KeyFile:
         self._seen, self._ring = seen, ring
         return ring
 
-    def make(self, now: str) -> KeyRing:
+    def make(self, now: str, *, post_quantum: bool = False) -> KeyRing:
         """Create the file with one fresh key; with a file there already, its keys.
 
         Args:
             now: the time, RFC 3339.
+            post_quantum: an ML-DSA-44 key has to be there too, and is added to a file that has none that signs.
         """
         if not self.path.exists():
             with suppress(FileExistsError):
-                self._write(KeyRing((_fresh(now),)), create=True)
+                self._write(KeyRing((_fresh(now, Algorithm.ED25519),)), create=True)
+        ring = self.ring()
+        if post_quantum and not ring.signing(Algorithm.COSIGNATURE_ML_DSA_44):
+            self._write(KeyRing((*ring.keys, _fresh(now, Algorithm.COSIGNATURE_ML_DSA_44))))
         return self.ring()
 
     def rotate(self, now: str) -> KeyRing:
-        """Add a fresh signing key beside those that sign.
+        """Add a fresh signing key beside those that sign, for each algorithm that signs.
 
         Raises:
-            UsageError: two sign already: the overlap before has not ended.
+            UsageError: two of one algorithm sign already: the overlap before has not ended.
         """
         ring = self.ring()
-        if sum(key.secret is not None for key in ring.keys) > 1:
+        signing = [ring.signing(algorithm) for algorithm in Algorithm]
+        if any(len(keys) > 1 for keys in signing):
             raise UsageError(
                 "Two keys sign already. End that overlap first with `trailseal keys rotate --finish`, when every"
                 " auditor knows the new key."
             )
-        self._write(KeyRing((*ring.keys, _fresh(now))))
+        self._write(KeyRing((*ring.keys, *(_fresh(now, keys[0].algorithm) for keys in signing if keys))))
         return self.ring()
 
     def finish(self) -> KeyRing:
-        """End an overlap: only the newest key signs on, the others' secrets are gone.
+        """End an overlap: only the newest key of each algorithm signs on, the others' secrets are gone.
 
         Raises:
-            UsageError: only one key signs.
+            UsageError: only one key of each algorithm signs.
         """
         ring = self.ring()
-        signing = [key for key in ring.keys if key.secret is not None]
-        if len(signing) < 2:  # noqa: PLR2004 - an overlap is of two
+        older = [key for algorithm in Algorithm for key in ring.signing(algorithm)[:-1]]
+        if not older:
             raise UsageError("Only one key signs: there is no overlap to end. `trailseal keys rotate` begins one.")
-        kept = tuple(
-            key if key is signing[-1] else SealKey("retired", key.made, key.public_key) for key in ring.keys
-        )
-        self._write(KeyRing(kept))
+        self._write(KeyRing(tuple(key.retired() if key in older else key for key in ring.keys)))
         return self.ring()
 
     def _write(self, ring: KeyRing, *, create: bool = False) -> None:
-        lines = [_LABEL, *(f"{key.state} {key.made} {(key.secret or key.public_key).hex()}" for key in ring.keys)]
         with _translated(self.path):
-            write_whole(self.path, "\n".join([*lines, ""]).encode(), create=create)
+            lines = [_LABEL, *(key.line() for key in ring.keys), ""]
+            write_whole(self.path, "\n".join(lines).encode(), create=create)
 
 
-def _fresh(now: str) -> SealKey:
-    seed = secrets.token_bytes(SEED_SIZE)
-    return SealKey("signing", now, SeedSigner("key", Algorithm.ED25519, seed).key.public_key, seed)
+def _fresh(now: str, algorithm: Algorithm) -> SealKey:
+    return _from_seed(now, secrets.token_bytes(SEED_SIZE), algorithm)
+
+
+def _from_seed(made: str, seed: bytes, algorithm: Algorithm) -> SealKey:
+    return SealKey("signing", made, SeedSigner("key", algorithm, seed).key.public_key, seed, algorithm)
 
 
 def _parse(path: Path, text: str) -> KeyRing:
     label, *lines = text.splitlines() or [""]
-    keys = tuple(_key(path, line) for line in lines)
-    if label != _LABEL or not any(key.secret for key in keys):
-        raise SettingsError(f"{path} is not a file of seal keys, or none of its keys signs.")
-    return KeyRing(keys)
+    ring = KeyRing(tuple(_key(path, line) for line in lines))
+    if label != _LABEL or not ring.signing(Algorithm.ED25519):
+        raise SettingsError(f"{path} is not a file of seal keys, or none of its Ed25519 keys signs.")
+    return ring
 
 
 def _key(path: Path, line: str) -> SealKey:
     try:
-        state, made, digits = line.split(" ")
+        state, made, digits, *kind = line.split(" ")
         data = bytes.fromhex(digits)
+        algorithm = {(): Algorithm.ED25519, (_POST_QUANTUM,): Algorithm.COSIGNATURE_ML_DSA_44}[tuple(kind)]
         if state == "signing":
-            return SealKey("signing", made, SeedSigner("key", Algorithm.ED25519, data).key.public_key, data)
-        if state == "retired" and len(data) == SEED_SIZE:
-            return SealKey("retired", made, data)
-    except (ValueError, InvalidNote):
+            return _from_seed(made, data, algorithm)
+        if state == "retired":
+            return SealKey("retired", made, VerifierKey("key", algorithm, data).public_key, None, algorithm)
+    except (ValueError, KeyError, InvalidNote):
         pass
     raise SettingsError(f"The key file {path} has a line that is no key; restore the file from its copy.")
 

@@ -15,7 +15,7 @@ from trailseal.errors import IntegrityViolation, InvalidEvent
 from trailseal.formats import decode_admin
 from trailseal.merkle.admin import AdminKind, AdminStatement
 from trailseal.merkle.errors import MerkleError
-from trailseal.merkle.notes import VerifierKey
+from trailseal.merkle.notes import Algorithm, VerifierKey
 from trailseal.model.outcomes import OutcomeKind, OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import HEADER_ADMIN, Position, Record
@@ -32,6 +32,7 @@ from trailseal.sealing.origin import SealedLog, same_records
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.reading import WholeLog, decoded
+from trailseal.verification.signatures import listed_keys
 
 REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 _KINDS = {AdminKind.ERASE: "erased", AdminKind.EXPIRE: "expired"}
@@ -57,14 +58,19 @@ class Orders:
         sealed: the partition's log.
         tree: of its head.
         log: where orders are read.
-        keys: those of this log that count.
+        keys: those of this log that count. Where none of them signs orders, the ledger's own list does.
+
+    Attributes:
+        unvouched: the orders that only the ledger's own list of keys says are genuine.
     """
 
     def __init__(
         self, ledger: Ledger, sealed: SealedLog, tree: LogTree, log: WholeLog, keys: Sequence[VerifierKey]
     ) -> None:
         self._ledger, self._sealed, self._tree, self._log = ledger, sealed, tree, log
-        self._keys = keys
+        given = [key for key in keys if key.algorithm is Algorithm.ED25519]
+        self._is_vouched, self._keys = bool(given), given or listed_keys(ledger, sealed)
+        self.unvouched: set[Position] = set()
         self._known: dict[Position, _Order | str] = {}
 
     def objection(self, row: OutcomeRow, offset: int, record: Record | None = None) -> str | None:
@@ -131,7 +137,16 @@ class Orders:
             made = decode_admin(record)
         except (MerkleError, IntegrityViolation, InvalidEvent):
             return None
+        self._count(record.position)
         return entry(record, made.event, made.format, made.words)
+
+    def questions(self) -> list[str]:
+        """What could not be checked of the orders seen so far, in sentences."""
+        question = (
+            f"{len(self.unvouched)} orders of removal in {self._sealed.origin} are signed with Ed25519 only, and no"
+            " Ed25519 key of it was given: nothing but the ledger's own list of keys says that they are genuine."
+        )
+        return [question] if self.unvouched else []
 
     def _statement(self, record: Record, log: SealedLog, keys: Sequence[VerifierKey]) -> AdminStatement:
         try:
@@ -178,8 +193,13 @@ class Orders:
             month = decode_admin(record).event.metadata.get(MONTH_DETAIL)
         except (MerkleError, IntegrityViolation, InvalidEvent) as error:
             return f"the order at {at} is not genuine, {str(error).removesuffix('.')}"
+        self._count(at)
         named = month if isinstance(month, str) and statement.kind is AdminKind.EXPIRE else None
         return _Order(at, statement, self._tombstones(at, statement), named)
+
+    def _count(self, at: Position) -> None:
+        if not self._is_vouched:
+            self.unvouched.add(at)
 
     def _place(self, at: Position) -> tuple[SealedLog, LogTree, Sequence[VerifierKey]] | str:
         """The log, the tree and the keys by which an order is judged that stands there."""

@@ -46,6 +46,7 @@ class VerifiedLog(msgspec.Struct, frozen=True, omit_defaults=True):
         removed: records that are gone by a genuine signed order.
         unopened: records that nobody can compare with their leaves: the secret of their week is gone.
         unprovable: claims that nobody outside can check: an index's refusal, a retry of an erased event.
+        unvouched: orders of removal that no key given can be held against: they are signed with Ed25519 only.
     """
 
     log: int
@@ -61,6 +62,7 @@ class VerifiedLog(msgspec.Struct, frozen=True, omit_defaults=True):
     unprovable: int
     cosigned: int | None = None
     cosigned_at: int | None = None
+    unvouched: int = 0
 
 
 class Verification(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from trailseal.errors import IntegrityViolation
 from trailseal.merkle.checkpoints import Checkpoint
-from trailseal.merkle.errors import MerkleError, UntrustedNote
+from trailseal.merkle.errors import MerkleError, UnsignedNote, UntrustedNote
 from trailseal.merkle.notes import VerifierKey
 from trailseal.merkle.signing import OpenedCheckpoint, open_checkpoint
 from trailseal.ports.ledger import Ledger
@@ -22,6 +22,7 @@ from trailseal.verification.trust import Trust
 CHECKED = 100
 """Signed checkpoints that are looked at, the newest first; each of them covers everything before it."""
 
+_UNSIGNED = "no trusted key of the log has signed it"
 OWN_KEYS = "The keys were taken from the ledger itself: name them with --key to prove anything to an outsider."
 
 
@@ -34,6 +35,7 @@ class Signed:
         cosigned: the largest that a quorum of witnesses cosigned; None where there is none or no witness was named.
         checked: how many checkpoints were compared with the tree.
         keys: the log's keys that count.
+        unsigned: the checkpoints that only keys signed that the auditor did not give, above the newest.
         open_questions: sentences on what could not be checked.
     """
 
@@ -41,6 +43,7 @@ class Signed:
     cosigned: OpenedCheckpoint | None = None
     checked: int = 0
     keys: Sequence[VerifierKey] = ()
+    unsigned: list[StoredCheckpoint] = field(default_factory=list)
     open_questions: list[str] = field(default_factory=list)
 
     @property
@@ -65,14 +68,19 @@ def check_signatures(ledger: Ledger, log: SealedLog, tree: LogTree, trust: Trust
     elif not keys:
         signed.open_questions.append(f"None of the keys given is of {log.origin}: its signatures say nothing here.")
     signed.keys = keys
-    comparison = _Comparison(log, tree, keys, trust, suspicions)
+    comparison = _Comparison(log, tree, keys, listed_keys(ledger, log), trust, suspicions)
     for stored in ledger.seals.checkpoints(log.log, log.partition, limit=CHECKED):
         comparison.check(stored, signed)
+    comparison.judge_unsigned(signed)
     for kept in trust.kept:
         if kept.origin == log.origin:
             comparison.holds(kept, "kept by the auditor")
     check_links(ledger, log, trust.kept, suspicions, signed.open_questions)
-    if keys and signed.newest is None and not suspicions.all:
+    if signed.unsigned and signed.newest is None:
+        signed.open_questions.append(
+            f"No key given has signed one of the newest checkpoints of {log.origin}; others of its keys have."
+        )
+    elif keys and signed.newest is None and not suspicions.all:
         signed.open_questions.append(f"No checkpoint of {log.origin} is signed yet.")
     if trust.quorum and signed.cosigned is None:
         signed.open_questions.append(
@@ -82,11 +90,24 @@ def check_signatures(ledger: Ledger, log: SealedLog, tree: LogTree, trust: Trust
     return signed
 
 
+def listed_keys(ledger: Ledger, log: SealedLog) -> Sequence[VerifierKey]:
+    """The keys that the ledger tells, beside those that are believed; none where its list is damaged.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    try:
+        return published_keys(ledger, log)
+    except IntegrityViolation:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Comparison:
     log: SealedLog
     tree: LogTree
     keys: Sequence[VerifierKey]
+    listed: Sequence[VerifierKey]
     trust: Trust
     suspicions: Suspicions
 
@@ -96,7 +117,9 @@ class _Comparison:
             note = merged(stored).to_bytes()
             opened = open_checkpoint(note, self.log.origin, self.keys, self.trust.witnesses)
         except UntrustedNote as error:
-            if self.keys:
+            if isinstance(error, UnsignedNote) and self.keys:
+                self._unsigned(stored, signed)
+            elif self.keys:
                 self._bad(stored, str(error))
             return
         except (MerkleError, IntegrityViolation) as error:
@@ -130,6 +153,28 @@ class _Comparison:
             self.suspicions.add("forked", at, detail=f"another tree of {checkpoint.size} leaves was {how}")
             return False
         return True
+
+    def judge_unsigned(self, signed: Signed) -> None:
+        """What no key given signed is bad above what one did sign; where none signed anything it is a question."""
+        for stored in signed.unsigned if signed.newest is not None else ():
+            self._bad(stored, _UNSIGNED)
+
+    def _unsigned(self, stored: StoredCheckpoint, signed: Signed) -> None:
+        """Fine where another key of the log signed it, and one that was given a larger one since."""
+        by_another = self._by_another(stored)
+        if by_another is None:
+            self._bad(stored, _UNSIGNED)
+        elif signed.newest is None:
+            signed.unsigned.append(stored)
+        else:
+            self.holds(by_another, "signed")
+
+    def _by_another(self, stored: StoredCheckpoint) -> Checkpoint | None:
+        try:
+            opened = open_checkpoint(merged(stored).to_bytes(), self.log.origin, self.listed)
+        except (MerkleError, IntegrityViolation):
+            return None
+        return opened.checkpoint if opened.checkpoint.size == stored.size else None
 
     def _bad(self, stored: StoredCheckpoint, why: str) -> None:
         at = self.log.offset_of(max(stored.size - 1, 1))

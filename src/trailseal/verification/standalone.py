@@ -6,9 +6,10 @@
     python3 trailseal_verifier.py --key VKEY TILES --rows export.ndjson --old checkpoint-of-last-visit
 
 Get the keys (--key of each log, --witness of each witness) from people, never from the log. Exit status: 0
-everything holds, 1 something was tampered with, 2 something could not be verified. It shares no code with
-Trailseal. The formats: its docs/reference/seal-format.md, RFC 6962 and RFC 9162, C2SP signed-note,
-tlog-tiles and tlog-proof.
+everything holds, 1 something was tampered with, 2 something could not be verified. A post-quantum key (ML-DSA-44)
+signs checkpoints only and needs `cryptography` >= 50. It shares no code with Trailseal. The formats: its
+docs/reference/seal-format.md, RFC 6962 and RFC 9162, FIPS 204, C2SP signed-note, tlog-cosignature, tlog-tiles and
+tlog-proof.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ENTRY = 66  # bytes of an entry: label 17, type 1, offset 8, time 8, commit 32
 WIDTH = 256  # entries in a full bundle
 RECORD = 1  # the type of an entry that stands for a record
+KEY_SIZES = {1: 32, 4: 32, 6: 1312}  # bytes of a public key: Ed25519, the same for witnesses, ML-DSA-44
 Key = tuple[str, bytes, int, bytes]  # name, key id, type, public key
 Opened = dict[tuple[int, int], tuple[str, int, bytes]]  # (log, partition) -> origin, size, root
 OnRow = Callable[[str, int, bytes], None]  # gets origin, leaf index and entry of a row that was proved
@@ -122,13 +124,13 @@ def strict_base64(text: str) -> bytes:
 
 
 def parse_key(vkey: str) -> Key:
-    """``name+key id+base64(type, public key)``: type 1 signs for a log, type 4 cosigns for a witness."""
+    """``name+key id+base64(type, public key)``: type 1 signs for a log, type 4 for a witness, type 6 for either."""
     name, _, rest = vkey.strip().partition("+")
     shown, _, encoded = rest.partition("+")
     typed = strict_base64(encoded)
     key_id = sha256(name.encode() + b"\n" + typed)[:4]
-    if not name or key_id.hex() != shown or len(typed) != 33 or typed[0] not in (1, 4):
-        raise Unverified(f"{vkey!r} is no Ed25519 verifier key")
+    if not name or key_id.hex() != shown or len(typed) != 1 + KEY_SIZES.get(typed[0] if typed else 0, 0):
+        raise Unverified(f"{vkey!r} is no verifier key of a type that is known here")
     return name, key_id, typed[0], typed[1:]
 
 
@@ -147,6 +149,34 @@ def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     return text + "\n", signatures
 
 
+def check_signature(kind: int, name: str, public: bytes, text: str, signature: bytes) -> None:
+    """C2SP tlog-cosignature says what each type signs: the text, with a time, or parts of it with name and time."""
+    if kind == 1:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, text.encode())
+        return
+    time, signature = signature[:8], signature[8:]
+    if kind == 4:
+        message = f"cosignature/v1\ntime {int.from_bytes(time, 'big')}\n{text}".encode()
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        return
+    origin, size, root = text.split("\n")[:3]
+    named, logged = name.encode(), origin.encode()
+    message = b"subtree/v1\n\0" + bytes([len(named)]) + named + time + bytes([len(logged)]) + logged
+    message += struct.pack(">QQ", 0, int(size)) + strict_base64(root)
+    verify_post_quantum(public, signature, message)
+
+
+def verify_post_quantum(public: bytes, signature: bytes, message: bytes) -> None:
+    """ML-DSA-44, FIPS 204; imported here since the rest works with an older `cryptography`."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey  # noqa: PLC0415
+
+        key = MLDSA44PublicKey.from_public_bytes(public)
+    except (ImportError, UnsupportedAlgorithm) as error:
+        raise Unverified("the `cryptography` here cannot verify ML-DSA-44: install 50 or newer") from error
+    key.verify(signature, message)
+
+
 def check_signatures(note: str, keys: list[Key]) -> tuple[str, set[str]]:
     """The note's text and the names of the known keys that signed it; one bad signature spoils all."""
     text, signatures = split_note(note)
@@ -155,13 +185,9 @@ def check_signatures(note: str, keys: list[Key]) -> tuple[str, set[str]]:
         for known, key_id, kind, public in keys:
             if name != known or blob[:4] != key_id:
                 continue
-            message, signature = text.encode(), blob[4:]
-            if kind == 4:
-                time = int.from_bytes(signature[:8], "big")
-                message, signature = f"cosignature/v1\ntime {time}\n{text}".encode(), signature[8:]
             try:
-                Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-            except InvalidSignature as error:
+                check_signature(kind, name, public, text, blob[4:])
+            except (InvalidSignature, ValueError, struct.error) as error:
                 raise Tampered(f"the signature by {name} does not fit") from error
             signers.add(name)
     return text, signers
@@ -171,17 +197,17 @@ class Keys:
     """What the auditor brought along."""
 
     def __init__(self, logs: list[str], witnesses: list[str], quorum: int | None) -> None:
-        self.logs = [parse_key(vkey) for vkey in logs]
-        self.witnesses = [parse_key(vkey) for vkey in witnesses]
-        self.quorum = len(self.witnesses) if quorum is None else quorum
+        self.logs = [parse_key(vkey) for text in logs for vkey in text.split() or [text]]
+        self.witnesses = [parse_key(vkey) for text in witnesses for vkey in text.split() or [text]]
+        self.quorum = len({key[0] for key in self.witnesses}) if quorum is None else quorum
 
     def open(self, note: str) -> tuple[str, int, bytes]:
         """Origin, size and root of a checkpoint that its log signed and enough witnesses cosigned."""
         origin = note.partition("\n")[0]
-        text, signers = check_signatures(note, [key for key in self.logs if key[0] == origin and key[2] == 1])
+        text, signers = check_signatures(note, [key for key in self.logs if key[0] == origin and key[2] != 4])
         if not signers:
             raise Unverified(f"no --key given signed the checkpoint of {origin}")
-        _, cosigners = check_signatures(note, [key for key in self.witnesses if key[2] == 4])
+        _, cosigners = check_signatures(note, [key for key in self.witnesses if key[0] != origin and key[2] != 1])
         if len(cosigners) < self.quorum:
             raise Unverified(f"{len(cosigners)} of the witnesses cosigned {origin}, {self.quorum} are needed")
         lines = text.split("\n")
@@ -307,11 +333,11 @@ def check_end(end: dict[str, Any] | None, rows: int, keys: Keys) -> None:
         raise Tampered("the file breaks off: it has no end")
     if end["note"] is None:
         raise Unverified("the end is not signed by the log: rows could be missing")
-    text, signers = check_signatures(end["note"], keys.logs)
+    text, signers = check_signatures(end["note"], [key for key in keys.logs if key[2] == 1])
     if text != f"trailseal-evidence/1\nrows {rows}\nsha256 {end['sha256']}\n":
         raise Tampered("what was signed is another end")
     if not signers:
-        raise Unverified("no key given signed the end")
+        raise Unverified("no Ed25519 --key given signed the end: rows could be missing")
 
 
 def verify_row(number: int, row: dict[str, Any], opened: Opened, on_row: OnRow) -> bool:

@@ -39,8 +39,8 @@ def trust_from(
     """What the words of a command line mean.
 
     Args:
-        keys: verifier keys of logs.
-        witnesses: verifier keys of witnesses.
+        keys: verifier keys of logs, in each text one or several with white space between them.
+        witnesses: verifier keys of witnesses, likewise.
         quorum: how many witnesses must have cosigned; None = all that are named.
         kept: name and bytes of each checkpoint that the auditor kept.
 
@@ -48,19 +48,25 @@ def trust_from(
         UsageError: a key or a checkpoint cannot be read, a kept checkpoint is not signed by a given key of its log,
             or more witnesses are asked for than named.
     """
-    log_keys = tuple(_key(text) for text in keys)
-    witness_keys = tuple(_key(text) for text in witnesses)
-    if any(key.algorithm is Algorithm.ED25519 for key in witness_keys):
-        raise UsageError("A witness's key is a cosigning key (type 04 or 06); this one is a log's.")
+    log_keys, witness_keys = _keys(keys), _keys(witnesses)
+    if any(key.algorithm is Algorithm.COSIGNATURE_ED25519 for key in log_keys):
+        raise UsageError("A log's key is of type 01 or 06; this one is a witness's, which goes with --witness.")
+    logs = {key.name for key in log_keys}
+    if any(key.algorithm is Algorithm.ED25519 or key.name in logs for key in witness_keys):
+        raise UsageError("A witness's key is a cosigning key (type 04 or 06) of another name; this one is a log's.")
     wanted = len({key.name for key in witness_keys}) if quorum is None else quorum
     if wanted > len({key.name for key in witness_keys}):
         raise UsageError(f"A quorum of {wanted} needs as many --witness keys; {len(witness_keys)} are given.")
     return Trust(log_keys, witness_keys, wanted, tuple(_kept(name, note, log_keys) for name, note in kept))
 
 
+def _keys(texts: Sequence[str]) -> tuple[VerifierKey, ...]:
+    return tuple(_key(word) for text in texts for word in text.split() or [text])
+
+
 def _key(text: str) -> VerifierKey:
     try:
-        return VerifierKey.parse(text.strip())
+        return VerifierKey.parse(text)
     except MerkleError as error:
         raise UsageError(f"{text!r} is no verifier key: {error}. `trailseal keys show` prints them.") from error
 

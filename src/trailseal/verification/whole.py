@@ -139,7 +139,9 @@ class _Partition:
                 f"{records.unprovable} records of {sealed.origin} had no salt of their own, and the secret of their"
                 " week is gone: nobody can show that they are what was sealed."
             )
-        self.result.append(self._summary(sealed, tree, signed, (records.unprovable, claims.unprovable)))
+        self.questions += orders.questions()
+        counts = (records.unprovable, claims.unprovable, len(orders.unvouched))
+        self.result.append(self._summary(sealed, tree, signed, counts))
 
     def _tree(self) -> tuple[SealedLog | None, LogTree | None]:
         head = self._head
@@ -274,7 +276,7 @@ class _Partition:
             self.suspicions.add("foreign-document", offset, detail="from before the log was taken in")
 
     def _summary(
-        self, sealed: SealedLog, tree: LogTree, signed: Signed, unprovable: tuple[int, int]
+        self, sealed: SealedLog, tree: LogTree, signed: Signed, unprovable: tuple[int, int, int]
     ) -> VerifiedLog:
         cosigned = signed.cosigned
         times = [] if cosigned is None else [one.time for one in cosigned.cosignatures if one.time is not None]
@@ -290,6 +292,7 @@ class _Partition:
             removed=self._removed,
             unopened=unprovable[0],
             unprovable=unprovable[1],
+            unvouched=unprovable[2],
             cosigned=None if cosigned is None else cosigned.checkpoint.size,
             cosigned_at=max(times, default=None),
         )

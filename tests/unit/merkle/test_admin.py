@@ -19,7 +19,7 @@ from trailseal.merkle.admin import (
     sign_admin,
 )
 from trailseal.merkle.errors import InvalidEncoding, InvalidNote, MerkleError, UntrustedNote
-from trailseal.merkle.notes import Algorithm, Note, VerifierKey
+from trailseal.merkle.notes import Algorithm, Note, SignatureLine, VerifierKey
 from trailseal.merkle.signing import SeedSigner, sign_note
 
 ORIGIN = "audit.example/log/1"
@@ -51,6 +51,16 @@ def test_a_genuine_record_says_what_was_signed() -> None:
     assert opened(keys=(OTHER.key, KEY.key)) == STATEMENT
     assert opened(sign_admin(STATEMENT, [KEY, OTHER], NOW)) == STATEMENT
     assert STATEMENT.count == 28
+
+
+def test_a_checkpoint_key_of_the_log_neither_vouches_for_a_record_nor_spoils_it() -> None:
+    second = SeedSigner(ORIGIN, Algorithm.COSIGNATURE_ML_DSA_44, bytes(32)).key
+    note = Note.parse(HEADER)
+    line = SignatureLine(ORIGIN, second.key_id, bytes(2428))
+    assert opened(keys=(KEY.key, second)) == STATEMENT
+    assert opened(note.with_signatures([line]).to_bytes(), keys=(KEY.key, second)) == STATEMENT
+    with pytest.raises(UntrustedNote):
+        opened(Note(note.text, (line,)).to_bytes(), keys=(KEY.key, second))
 
 
 def test_the_text_is_as_documented() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailseal.merkle.checkpoints import Checkpoint, parse_size
-from trailseal.merkle.errors import InvalidNote, MerkleError, UntrustedNote
+from trailseal.merkle.errors import InvalidNote, MerkleError, UnsignedNote, UntrustedNote
 from trailseal.merkle.hash import EMPTY_ROOT
 from trailseal.merkle.notes import (
     Algorithm,
@@ -91,6 +91,21 @@ def test_a_checkpoint_is_opened_with_who_signed_it_and_when() -> None:
     assert opened.checkpoint == Checkpoint(ORIGIN, 42, ROOT)
     assert [(one.key, one.time) for one in opened.log_signatures] == [(LOG.key, None), (LOG_AGAIN.key, NOW)]
     assert [(one.key, one.time) for one in opened.cosignatures] == [(WITNESS.key, NOW + 5)]
+
+
+def test_a_logs_own_second_line_is_no_witness() -> None:
+    note = sign_note(TEXT, [LOG, LOG_AGAIN], NOW).to_bytes()
+    assert open_checkpoint(note, ORIGIN, [LOG.key], [LOG_AGAIN.key]).cosignatures == ()
+    with pytest.raises(UntrustedNote, match="0 trusted witnesses"):
+        open_checkpoint(note, ORIGIN, [LOG.key], [LOG_AGAIN.key], quorum=1)
+
+
+def test_a_note_that_nobody_known_has_signed_is_told_from_one_that_was_signed_badly() -> None:
+    bad = LOG.sign(TEXT.replace("42", "43"), NOW)
+    for lines, unsigned in (((WITNESS.sign(TEXT, NOW),), True), ((bad, LOG_AGAIN.sign(TEXT, NOW)), False)):
+        with pytest.raises(UntrustedNote) as raised:
+            open_checkpoint(Note(TEXT, lines).to_bytes(), ORIGIN, [LOG.key, LOG_AGAIN.key])
+        assert isinstance(raised.value, UnsignedNote) is unsigned
 
 
 def test_unknown_signatures_are_ignored() -> None:
