@@ -12,6 +12,7 @@ from flow.embedded import opened
 from flow.running import caught_up, record, running, until
 from flow.sealing import NOW, sealing_consumer, witness
 from flow.test_attacks import edited, found, removal_order, run_pipeline, verified
+from flow.test_backup import made, restored
 from flow.test_commands import line, rows, trailseal
 from trailseal.bootstrap import Engines
 from trailseal.merkle.notes import Algorithm, Note, VerifierKey
@@ -250,3 +251,22 @@ def test_the_commands_from_adopting_the_key_to_verifying_with_it(tmp_path: Path)
 
     assert trailseal("keys", "rotate", data=data).stderr == b"4 keys sign now.\n"
     assert trailseal("keys", "rotate", "--finish", data=data).stderr == b"2 keys sign now.\n"
+
+
+def test_a_backup_with_its_keys_goes_on_under_both_and_its_new_epoch_names_both(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    trailseal("import", "-", data=data, stdin=line(0))
+    trailseal("keys", "make", "--post-quantum", data=data)
+    trailseal("import", "-", data=data, stdin=line(1))
+    folder = restored(made(data, "--with-keys"))
+    trailseal("import", "-", data=folder, stdin=line(2))
+    assert trailseal("verify", data=folder).returncode == 0
+    shown = trailseal("keys", "show", data=folder).stdout.decode().split()
+    with opened(folder, "read") as engines:
+        new = SealedLog.stored(engines.ledger, 2, 0)
+        assert new is not None
+        assert [key.vkey() for key in new.genesis.keys] == [
+            text for text in shown if text.startswith(f"{new.origin}+")
+        ]
+    for vkey in shown[-2:]:
+        assert trailseal("verify", "--key", vkey, data=folder).returncode == 0

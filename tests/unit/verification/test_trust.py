@@ -1,0 +1,48 @@
+"""Which keys an auditor may name as whose."""
+
+from __future__ import annotations
+
+import pytest
+
+from trailseal.errors import UsageError
+from trailseal.merkle.notes import Algorithm
+from trailseal.merkle.signing import SeedSigner
+from trailseal.verification.trust import trust_from
+
+LOG, WITNESS = "audit.example/log/1", "witness.example/1"
+SIGNS, COSIGNS, EITHER = Algorithm.ED25519, Algorithm.COSIGNATURE_ED25519, Algorithm.COSIGNATURE_ML_DSA_44
+
+
+def vkey(name: str, algorithm: Algorithm) -> str:
+    return SeedSigner(name, algorithm, bytes(32)).key.vkey()
+
+
+def test_a_log_and_a_witness_may_each_have_a_post_quantum_key() -> None:
+    trust = trust_from(
+        [vkey(LOG, SIGNS), vkey(LOG, EITHER)], [vkey(WITNESS, COSIGNS), vkey(WITNESS, EITHER)], None, ()
+    )
+    assert [key.algorithm for key in trust.log_keys(LOG)] == [SIGNS, EITHER]
+    assert [key.algorithm for key in trust.witnesses] == [COSIGNS, EITHER]
+    assert trust.quorum == 1
+
+
+def test_keys_may_be_given_as_the_lines_in_which_they_are_shown() -> None:
+    lines = f"{vkey(LOG, SIGNS)}\n{vkey(LOG, EITHER)}\n"
+    assert trust_from([lines], [], None, ()) == trust_from(lines.split(), [], None, ())
+
+
+@pytest.mark.parametrize(
+    ("keys", "witnesses"),
+    [
+        ([vkey(WITNESS, COSIGNS)], []),
+        ([], [vkey(LOG, SIGNS)]),
+        ([vkey(LOG, SIGNS)], [vkey(LOG, EITHER)]),
+        ([vkey(LOG, EITHER)], [vkey(LOG, COSIGNS)]),
+        ([""], []),
+        ([" \n"], []),
+        ([vkey(LOG, EITHER)[:-4]], []),
+    ],
+)
+def test_a_key_in_the_wrong_place_or_none_at_all_is_refused(keys: list[str], witnesses: list[str]) -> None:
+    with pytest.raises(UsageError):
+        trust_from(keys, witnesses, None, ())
