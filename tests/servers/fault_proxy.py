@@ -140,7 +140,7 @@ def altered(change: Callable[[Any], None]) -> Fault:
     return fault
 
 
-def items_fail(code: int, kind: str, *places: int) -> Fault:
+def items_fail(code: int, kind: str, *places: int, reason: str = "scripted") -> Fault:
     """Some items of a bulk fail and are not written; the others are."""
 
     def fault(exchange: Exchange) -> None:
@@ -148,7 +148,7 @@ def items_fail(code: int, kind: str, *places: int) -> Fault:
         pairs = [b"".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
         through = [pair for place, pair in enumerate(pairs) if place not in places]
         written = iter(json.loads(exchange.forward(b"".join(through))[1])["items"] if through else [])
-        failed = {"create": {"status": code, "error": {"type": kind}}}
+        failed = {"create": {"status": code, "error": {"type": kind, "reason": reason}}}
         items = [failed if place in places else next(written) for place in range(len(pairs))]
         exchange.answer(200, json.dumps({"errors": True, "items": items}).encode())
 

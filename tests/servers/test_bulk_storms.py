@@ -169,6 +169,27 @@ def test_a_wrong_password_is_waited_for_without_moving_on(cluster: Deployment, p
     cluster.check_books()
 
 
+def test_events_that_a_role_may_not_write_wait_for_it_and_none_becomes_a_dead_letter(
+    cluster: Deployment, proxy: FaultProxy
+) -> None:
+    reason = (
+        "action [indices:data/write/index] is unauthorized for user [u] with effective roles [r] on indices"
+        " [audit-2026.03-v1-000001], this action is granted by the index privileges [create_doc,create,write,all]"
+    )
+    denied = items_fail(403, "security_exception", 0, reason=reason)
+    proxy.script("/_bulk?require_alias=true", denied, status(403, "security_exception", reason), denied)
+    cluster.append([record(f"e{number}") for number in range(100)])
+
+    consumer = cluster.consume(index=f"{proxy.url}?prefix={cluster.topic}-")
+    eventually(lambda: not any(proxy.faults.values()), 60)
+    cluster.wait_until_taken_in()
+
+    assert consumer.alive
+    assert "privilege create_doc or create or write on audit-2026.03-v1-000001" in consumer.said()
+    assert cluster.indexed() == {f"e{number}": 1 for number in range(100)}
+    assert sum(one.dead_letters for one in cluster.check_books().books) == 0
+
+
 def test_a_wrong_password_then_the_right_one_loses_nothing(cluster: Deployment, proxy: FaultProxy) -> None:
     guard = Guard("Basic " + base64.b64encode(b"trailseal:the right one").decode())
     proxy.script("/", *[guard] * 100_000)

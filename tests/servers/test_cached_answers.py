@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from servers.deployment import COMMAND, PATIENCE_S, Deployment, Process, deployment
-from servers.fault_proxy import FaultProxy, fault_proxy
+from servers.fault_proxy import FaultProxy, Held, fault_proxy
 from servers.load import record
-from servers.test_serve import ask
+from servers.test_serve import ask, workers_of
 from servers.waiting import eventually
 from trailseal.query.flights import JOINABLE_S
 
@@ -49,6 +54,42 @@ def _stampede(served: Process, path: str, key: str) -> tuple[list[bytes], float]
             client.sendall(request.encode())
         answers = [b"".join(iter(lambda client=client: client.recv(65_536), b"")) for client in clients]  # type: ignore[misc] # bound now
         return answers, time.monotonic() - began
+
+
+def test_a_lease_whose_holder_was_killed_keeps_nobody_from_a_fresh_answer(
+    cluster: Deployment, proxy: FaultProxy, redis_url: str
+) -> None:
+    consumer = cluster.consume()
+    cluster.append([record(f"e{number}") for number in range(20)])
+    cluster.wait_until_taken_in()
+    key = cluster.admin_key
+    plain = cluster.start(str(COMMAND), "serve", wait=True, workers="2")
+    held_up = cluster.start(
+        str(COMMAND), "serve", wait=True, workers="1", index=f"{proxy.url}?prefix={cluster.topic}-"
+    )
+    eventually(lambda: ask(plain, "GET", PAST, key) == (200, {"count": 20, "exact": True}), PATIENCE_S)
+    cluster.append([record("late")])
+    cluster.wait_until_taken_in()
+    assert consumer.stop() == 0  # from now on nobody renews a token, which would end the lease
+    cluster.engines.index.refresh()
+
+    held = Held()
+    proxy.script("/_search", held)
+    with closing(Redis.from_url(redis_url)) as redis, ThreadPoolExecutor(8) as pool:
+        asking = pool.submit(ask, held_up, "GET", PAST, key)
+        assert held.arrived.wait(PATIENCE_S)
+        (lease,) = redis.scan_iter(match=f"{cluster.topic}*lease:*")
+        (worker,) = workers_of(held_up)
+        os.kill(worker, signal.SIGKILL)
+        held_up.kill()
+        assert redis.persist(lease)  # whoever waits for its end now waits for ever
+        left = redis.get(lease)
+
+        others = [pool.submit(ask, plain, "GET", PAST, key) for _ in range(6)]
+        assert [one.result(PATIENCE_S) for one in others] == [(200, {"count": 21, "exact": True})] * 6
+        assert redis.get(lease) == left
+        assert isinstance(asking.exception(PATIENCE_S), OSError | http.client.HTTPException)
+        held.let_go()
 
 
 def test_many_who_ask_at_once_cost_one_search_and_a_late_event_is_not_hidden_by_its_answer(

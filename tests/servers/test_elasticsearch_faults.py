@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,49 @@ def test_only_the_items_that_failed_are_told_to_come_again(
     assert [type(verdict) for verdict in verdicts] == [Stored, Retry, Stored, Retry, Stored]
     assert index.put([entries[1], entries[3]]) == [Stored(), Stored()]
     assert _offsets(index) == [0, 1, 2, 3, 4]
+
+
+DENIED = (
+    "action [indices:data/write/index] is unauthorized for user [canary] with effective roles [canary] on indices"
+    " [audit-2026.03-v1-000001], this action is granted by the index privileges [create_doc,create,index,write,all]"
+)
+NEEDED = "our role needs the index privilege create_doc or create or index or write on audit-2026.03-v1-000001"
+
+
+def test_a_denied_item_says_which_privilege_is_missing_and_on_which_index(
+    index: ElasticsearchIndex, proxy: FaultProxy
+) -> None:
+    proxy.script("/_bulk", items_fail(403, "security_exception", 1, reason=DENIED))
+
+    assert index.put([entry(0), entry(1)]) == [Stored(), Retry(f"403 security_exception: {NEEDED}")]
+
+    proxy.script("/_bulk", status(403, "security_exception", DENIED))
+    with pytest.raises(Unavailable, match=NEEDED) as denied:
+        index.put([entry(1)])
+    assert "canary" not in str(denied.value)
+
+
+def test_why_an_item_failed_otherwise_is_not_told_for_it_may_quote_the_event(
+    index: ElasticsearchIndex, proxy: FaultProxy
+) -> None:
+    proxy.script("/_bulk", items_fail(429, "es_rejected_execution_exception", 0, reason=f"canary {DENIED}"))
+
+    assert index.put([entry(0)]) == [Retry("429 es_rejected_execution_exception")]
+
+
+def test_a_document_that_cannot_be_shown_is_not_called_missing(
+    index: ElasticsearchIndex, proxy: FaultProxy
+) -> None:
+    entries = [entry(0), entry(1)]
+    index.put(entries)
+
+    def deny(tree: dict[str, Any]) -> None:
+        tree["docs"][1] = {"_index": "a", "_id": "b", "error": {"type": "no_shard_available_action_exception"}}
+
+    proxy.script("/_mget", altered(deny))
+    with pytest.raises(Unavailable, match="cannot show a document now \\(no_shard_available_action_exception\\)"):
+        index.compare(entries)
+    assert index.compare(entries) == [None, None]
 
 
 @pytest.mark.parametrize(

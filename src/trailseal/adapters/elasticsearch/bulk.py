@@ -14,17 +14,28 @@ from typing import Final
 
 import msgspec
 
-from trailseal.adapters.elasticsearch.connection import NDJSON, Answer, Connection, decoded, error_type
+from trailseal.adapters.elasticsearch.connection import (
+    NDJSON,
+    Answer,
+    Connection,
+    decoded,
+    error_type,
+    missing_right,
+)
 from trailseal.errors import Unavailable
 
-_FILTER: Final = "filter_path=errors,items.*.status,items.*.error.type"
+_FILTER: Final = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
+_DENIED: Final = "security_exception"
 _UNREADABLE: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 _ELSEWHERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE})
 _WHAT: Final = "a bulk request"
 
 
 class _Cause(msgspec.Struct, frozen=True, gc=False):
+    """The reason may quote an event, so nobody shows it."""
+
     type: str
+    reason: str | None = None
 
 
 class ItemResult(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +53,14 @@ class ItemResult(msgspec.Struct, frozen=True, gc=False):
     def error_type(self) -> str:
         """The error's type in Elasticsearch's words, or ``none``."""
         return "none" if self.error is None else self.error.type
+
+    @property
+    def told(self) -> str:
+        """Status and type for messages; of what was denied, the privilege that would have allowed it, and where."""
+        short = f"{self.status} {self.error_type}"
+        if self.error is None or self.error.type != _DENIED or self.status != HTTPStatus.FORBIDDEN:
+            return short
+        return f"{short}: {missing_right(self.error.reason or '')}"
 
 
 class _Item(msgspec.Struct, frozen=True, gc=False):

@@ -28,6 +28,7 @@ _RETRYABLE: Final = frozenset({401, 403, 408, 429})
 _SERVER_ERROR: Final = 500
 _CREDENTIALS_RETRY_S: Final = 5.0
 _GRANTED_BY: Final = re.compile(r"granted by the (cluster|index) privileges \[([a-z_,]+)\]")
+_ON_INDICES: Final = re.compile(r" on indices \[([^\]]+)\], this action")
 _T = TypeVar("_T")
 
 
@@ -80,7 +81,7 @@ def error_type(body: bytes) -> str:
 
 
 def error_reason(body: bytes) -> str:
-    """The reason in Elasticsearch's words. Only for set-up calls: elsewhere it may quote an event."""
+    """The reason in Elasticsearch's words. Shown of set-up calls only: elsewhere it may quote an event."""
     try:
         error = _FAILURE.decode(body).error
     except msgspec.DecodeError:
@@ -88,14 +89,15 @@ def error_reason(body: bytes) -> str:
     return (error.reason or error.type) if isinstance(error, _Cause) else error
 
 
-def missing_right(body: bytes) -> str:
-    """Which privilege would have allowed a call that was answered with 403, in one clause."""
-    granted = _GRANTED_BY.search(error_reason(body))
+def missing_right(reason: str) -> str:
+    """Which privilege would have allowed what was denied with 403 for that reason, and where, in one clause."""
+    granted, where = _GRANTED_BY.search(reason), _ON_INDICES.search(reason)
     if granted is None:
         return "our role lacks a privilege; see Rights in docs/reference/elasticsearch-layout.md"
     # Elasticsearch names the narrowest first; `all` grants everything and is no advice.
     names = [name for name in granted[2].split(",") if name != "all"]
-    return f"our role needs the {granted[1]} privilege {' or '.join(names) or 'all'}"
+    on = "" if where is None else f" on {where[1].replace(',', ', ')}"
+    return f"our role needs the {granted[1]} privilege {' or '.join(names) or 'all'}{on}"
 
 
 def decoded(decoder: msgspec.json.Decoder[_T], answer: Answer, what: str) -> _T:
@@ -233,7 +235,7 @@ def _trouble(answer: Answer, what: str) -> Unavailable | PipelineFault:
         )
         return Unavailable(detail, retry_after_s=_CREDENTIALS_RETRY_S)
     if answer.status == HTTPStatus.FORBIDDEN and kind != "cluster_block_exception":
-        detail = f"Elasticsearch denies us {what} (403 {kind}): {missing_right(answer.body)}"
+        detail = f"Elasticsearch denies us {what} (403 {kind}): {missing_right(error_reason(answer.body))}"
         return Unavailable(detail, retry_after_s=_CREDENTIALS_RETRY_S)
     if answer.status in _RETRYABLE or answer.status >= _SERVER_ERROR:
         return Unavailable(f"Elasticsearch cannot serve {what} now ({answer.status} {kind})")

@@ -161,7 +161,7 @@ class ElasticsearchIndex:
 
     def _failed(self, entry: Entry, result: ItemResult) -> Verdict:
         """The decision table for an item that was neither created nor taken."""
-        why = f"{result.status} {result.error_type}"
+        why = result.told
         if result.status in _TRANSIENT or result.status >= _SERVER_ERROR:
             return Retry(why)
         if result.status == HTTPStatus.NOT_FOUND:

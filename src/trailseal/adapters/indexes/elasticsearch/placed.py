@@ -228,7 +228,7 @@ class PlacedDocuments:
             hits = list(self._hits(names, places, ("log", "partition", "offset")))
             for result in bulk.send(_tombstone_line(hit) for hit in hits):
                 if result.status not in _DONE:
-                    raise Unavailable(f"documents cannot be erased now ({result.status} {result.error_type})")
+                    raise Unavailable(f"documents cannot be erased now ({result.told})")
             touched.update(hit.index for hit in hits)
         for name in touched:
             refreshed(self._connection, name)

@@ -93,7 +93,7 @@ def all_there(results: Sequence[ItemResult]) -> None:
         if result.status in _DONE:
             continue
         if result.status in _TRANSIENT or result.status >= _SERVER_ERROR:
-            raise Unavailable(f"the ledger cannot be written now ({result.status} {result.error_type})")
+            raise Unavailable(f"the ledger cannot be written now ({result.told})")
         raise PipelineFault(
             f"Elasticsearch refuses documents of the ledger ({result.status} {result.error_type}): "
             "run `trailseal setup` and look at its indices"
@@ -113,7 +113,7 @@ def all_gone(results: Sequence[ItemResult]) -> None:
     """
     for result in results:
         if result.status not in _GONE:
-            raise Unavailable(f"the ledger cannot delete now ({result.status} {result.error_type})")
+            raise Unavailable(f"the ledger cannot delete now ({result.told})")
 
 
 def well_formed(rows: Sequence[OutcomeRow]) -> Sequence[OutcomeRow]:
