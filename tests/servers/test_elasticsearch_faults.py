@@ -84,9 +84,9 @@ def test_only_the_items_that_failed_are_told_to_come_again(
 
 DENIED = (
     "action [indices:data/write/index] is unauthorized for user [canary] with effective roles [canary] on indices"
-    " [audit-2026.03-v1-000001], this action is granted by the index privileges [create_doc,create,index,write,all]"
+    " [audit-2026.03], this action is granted by the index privileges [create_doc,create,index,write,all]"
 )
-NEEDED = "our role needs the index privilege create_doc or create or index or write on audit-2026.03-v1-000001"
+NEEDED = "our role needs the index privilege create_doc or create or index or write on audit-2026.03"
 
 
 def test_a_denied_item_says_which_privilege_is_missing_and_on_which_index(

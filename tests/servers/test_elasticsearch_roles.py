@@ -12,6 +12,7 @@ import re
 import secrets
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from trailseal.adapters.indexes.elasticsearch import ElasticsearchIndex, set_up_
 from trailseal.adapters.ledgers.elasticsearch import ElasticsearchLedger, set_up_ledger
 from trailseal.errors import Unavailable
 from trailseal.model.query import Query
+from trailseal.ports.index import Retry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "elasticsearch-layout.md"
@@ -170,6 +172,13 @@ def test_each_process_does_all_its_work_with_the_documented_role_of_its_own(
         run("api", "api-keys", "create", "--tenant", "acme", "--scope", "events:read")
         run("operator", "reproject", "--all")
         run("operator", "reconcile")
+        run("auditor", "verify")
+        why = ("--reason", "ticket 7", "--requested-by", "dpo", "--yes")
+        run("operator", "erase", "--tenant", "default", "--event-id", "e2", *why)
+        run("auditor", "verify")
+        run("operator", "expire", "--before", "2026-04", *why)
+        run("operator", "reconcile")
+        run("auditor", "verify")
         assert [process.stop() for process in (consumer, api)] == [0, 0]
     finally:
         cluster.close()
@@ -186,6 +195,9 @@ def test_each_process_does_all_its_work_with_the_documented_role_of_its_own(
         ("consumer", "monitor", "cluster privilege .*monitor"),
         ("consumer", "manage", "index privilege .*manage"),
         ("api", "read", "index privilege read"),
+        ("auditor", "monitor", "cluster privilege .*monitor"),
+        ("auditor", "view_index_metadata", "index privilege .*view_index_metadata"),
+        ("auditor", "maintenance", "index privilege .*maintenance"),
     ],
 )
 def test_a_role_that_lacks_something_is_told_what(node: Node, role: str, privilege: str, said: str) -> None:
@@ -197,6 +209,8 @@ def test_a_role_that_lacks_something_is_told_what(node: Node, role: str, privile
     if role != "setup":
         set_up_index(node.options("operator", prefix), replicas=0)
         set_up_ledger(node.options("operator", prefix), replicas=0)
+    if role == "auditor":
+        _work("consumer", node.options("operator", prefix))
 
     with pytest.raises(Unavailable, match=f"denies us .*: our role needs the {said}"):
         _work(role, node.options(account, prefix))
@@ -213,8 +227,32 @@ def _work(role: str, options: ElasticsearchOptions) -> None:
         if role == "consumer":
             index.put([entry(0)])
             index.refresh()
+        elif role == "auditor":
+            index.refresh()
+            index.alterations()
         else:
             index.search(Query(), None, 10)
     finally:
         index.close()
         ledger.close()
+
+
+def test_a_consumer_that_may_not_write_events_is_told_where_and_keeps_them(node: Node) -> None:
+    prefix = f"t{secrets.token_hex(5)}-"
+    nowhere, elsewhere = f"{prefix}nowhere", f"{prefix}elsewhere"
+    poor = less(prefixed(ROLES["consumer"], prefix), "write")
+    other = {"names": [f"{prefix}other"], "privileges": ["write"]}
+    node.give({nowhere: poor, elsewhere: poor | {"indices": [*poor["indices"], other]}})
+    set_up_index(node.options("operator", prefix), replicas=0)
+    set_up_ledger(node.options("operator", prefix), replicas=0)
+    needed = r"our role needs the index privilege .*\bindex\b"
+    with closing(ElasticsearchLedger(node.options("operator", prefix))) as ledger:
+        with (
+            closing(ElasticsearchIndex(node.options(nowhere, prefix), ledger)) as index,
+            pytest.raises(Unavailable, match=f"a bulk request to {prefix}audit-2026.11 .*{needed}"),
+        ):
+            index.put([entry(0)])
+        with closing(ElasticsearchIndex(node.options(elsewhere, prefix), ledger)) as index:
+            (verdict,) = index.put([entry(0)])
+        assert isinstance(verdict, Retry)
+        assert re.fullmatch(f"403 security_exception: {needed}.* on {prefix}audit-2026.11", verdict.why)

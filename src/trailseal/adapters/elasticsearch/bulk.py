@@ -6,6 +6,7 @@ size and count, several are in flight, and what Elasticsearch finds too large is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _DENIED: Final = "security_exception"
 _UNREADABLE: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 _ELSEWHERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE})
 _WHAT: Final = "a bulk request"
+_NAME: Final = re.compile(rb'"_index":"([^"]+)"')
 
 
 class _Cause(msgspec.Struct, frozen=True, gc=False):
@@ -134,7 +136,7 @@ class BulkWriter:
             "POST",
             self._target,
             b"".join(chunk),
-            what=_WHAT,
+            what=_told(chunk),
             allow=_UNREADABLE | _ELSEWHERE,
             content_type=NDJSON,
         )
@@ -150,6 +152,13 @@ class BulkWriter:
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
+
+
+def _told(chunk: Sequence[bytes]) -> str:
+    """The request in words, with where it goes: of one that is denied as a whole Elasticsearch names no index."""
+    found = (_NAME.search(line) for line in (chunk[0], chunk[-1]))
+    names = dict.fromkeys(one[1].decode() for one in found if one is not None)
+    return f"{_WHAT} to {', '.join(names)}" if names else _WHAT
 
 
 def _results(answer: Answer, expected: int) -> list[ItemResult]:
