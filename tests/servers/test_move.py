@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from servers.deployment import COMMAND, Deployment, deployment
+from servers.raw_elasticsearch import RawElasticsearch
 from trailseal.bootstrap import open_engines
 from trailseal.errors import PipelineFault
 from trailseal.merkle.checkpoints import Checkpoint
@@ -176,3 +179,92 @@ def test_a_log_that_is_not_at_rest_or_a_cluster_that_is_not_new_is_refused(clust
     assert (used.returncode, "has a log of its own" in used.stderr) == (2, True)
     nowhere = embedded("move", "--from", str(old), data=old)
     assert nowhere.returncode == 2
+
+
+def about(subject: str, event_id: str, month: str = "2026-03") -> bytes:
+    body = {"timestamp": f"{month}-04T05:06:07Z", "tenant_id": "t1", "actor": subject, "action": "x.y"}
+    return json.dumps(body | {"id": event_id}).encode()
+
+
+def order(*words: str) -> tuple[str, ...]:
+    return (*words, "--reason", "ticket 7", "--requested-by", "me", "--yes")
+
+
+@pytest.fixture
+def thinned(tmp_path: Path) -> Path:
+    """A log from which somebody was erased, and a month dropped; another subject's events are still in it."""
+    data = tmp_path / "old"
+    lines = [line(number) for number in range(50)]
+    lines += [about("4711gone", "g1"), about("4711gone", "g2"), about("4712later", "l1")]
+    lines.append(about("bob", "b1", "2026-01"))
+    lines += [b'broken "4711gone"', b'broken "4712later"']
+    assert embedded("import", "-", data=data, stdin=b"\n".join(lines)).returncode == 1
+    for words in (("erase", "--tenant", "t1", "--actor", "4711gone"), ("expire", "--before", "2026-02")):
+        done = embedded(*order(*words), data=data)
+        assert done.returncode == 0, done.stderr
+    late = [about("4711gone", "g1"), about("bob", "b2", "2026-01")]  # their records stay in the log
+    assert embedded("import", "-", data=data, stdin=b"\n".join(late)).returncode == 0
+    return data
+
+
+def test_what_was_removed_stays_removed_after_the_move_and_the_rest_can_still_be(
+    cluster: Deployment, thinned: Path, raw: RawElasticsearch
+) -> None:
+    done = cluster.run("move", "--from", str(thinned))
+    assert done.returncode == 0, done.stderr
+    assert "4 are erased or expired" in done.stderr
+    consumer = cluster.consume()
+    cluster.wait_until_taken_in()
+    kept = {f"e{number}" for number in range(50)} | {"l1"}
+    assert {name for name in cluster.indexed() if len(name) < 36} == kept
+    cluster.append([NewRecord(about("4711gone", "g2"), b"t1"), NewRecord(about("bob", "b3", "2026-01"), b"t1")])
+    cluster.wait_until_taken_in()
+    assert {name for name in cluster.indexed() if len(name) < 36} == kept
+    assert _sums(cluster) == (2, 2, 1)
+    listed = cluster.run("dead-letters", "list").stdout.splitlines()
+    assert [json.loads(row)["position"].partition("/")[0] for row in listed] == ["2"]
+    _verified(cluster)
+
+    done = cluster.run(*order("erase", "--tenant", "t1", "--actor", "4712later"))
+    assert done.returncode == 0, done.stderr
+    assert _sums(cluster) == (4, 2, 0)
+    raw("POST", f"/{cluster.topic}-*/_refresh")
+    found = raw("POST", f"/{cluster.topic}-*/_search?expand_wildcards=all", {"size": 10_000})
+    everything = json.dumps(found["hits"])
+    assert "4712later" not in everything
+    assert b64encode(b'broken "4712later"').decode() not in everything
+    _verified(cluster)
+    assert consumer.stop() == 0
+    for number in cluster.engines.log.partitions():
+        cut = TopicPartition(cluster.topic, number, cluster.engines.log.bounds(number).next)
+        for result in cluster.admin.delete_records([cut]).values():
+            result.result(30)
+    _verified(cluster)
+    _check_orders_are_needed(cluster, raw)
+
+
+def _check_orders_are_needed(cluster: Deployment, raw: RawElasticsearch) -> None:
+    """Without the old log's orders nobody can tell a lawful removal."""
+    kept = f"/{cluster.topic}-trailseal-kept"
+    raw("POST", f"{kept}/_refresh")
+    found = raw("POST", f"{kept}/_search", {"size": 1_000, "_source": False})["hits"]["hits"]
+    orders = [hit["_id"] for hit in found if hit["_id"].startswith("1.")]
+    assert len(orders) == 2
+    for name in orders:
+        raw("DELETE", f"{kept}/_doc/{name}?refresh=true")
+    done = cluster.run("verify")
+    assert (done.returncode, done.stdout.count("there is no order at 1/0/")) == (1, 4), done.stdout + done.stderr
+
+
+def _sums(cluster: Deployment) -> tuple[int, int, int]:
+    books = cluster.check_books().books
+    return (
+        sum(one.erased for one in books),
+        sum(one.expired for one in books),
+        sum(one.dead_letters for one in books),
+    )
+
+
+def _verified(cluster: Deployment) -> None:
+    done = cluster.run("verify")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -50,6 +50,7 @@ def move(
             lambda done, total: bar.update(task, completed=done, total=total)
         )
     notice(
-        f"{result.appended:,} records were moved ({result.already_there:,} had been before). Log {result.log} is"
-        f" {result.origin}; the old one has ended."
+        f"{result.appended:,} records were moved ({result.already_there:,} had been before"
+        + (f", {result.removed:,} are erased or expired" if result.removed else "")
+        + f"). Log {result.log} is {result.origin}; the old one has ended."
     )

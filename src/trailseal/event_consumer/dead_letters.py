@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from trailseal.errors import Fenced, NotFound
+from trailseal.event_consumer.epochs import last_moved_in
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.record import HEADER_SALT, SALT_BYTES, NewRecord, Position, Record
 from trailseal.ports.clock import Clock
@@ -44,7 +45,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeadLetters:
-    """The dead letters of every log the ledger knows."""
+    """The dead letters of every log the ledger knows, but for logs moved in: those are in the log after them."""
 
     def __init__(self, log: EventLog, ledger: Ledger, clock: Clock) -> None:
         self._log, self._ledger, self._clock = log, ledger, clock
@@ -55,7 +56,8 @@ class DeadLetters:
         Args:
             replayed: also those that were appended anew.
         """
-        for log in sorted(self._ledger.logs()):
+        moved = last_moved_in(self._ledger)
+        for log in sorted(number for number in self._ledger.logs() if number > moved):
             for head in self._ledger.heads(log):
                 for row in self._ledger.outcomes(log, head.partition, kinds=("dead_letter",)):
                     letter = DeadLetter(row, self._replay(row.position))

@@ -4,6 +4,9 @@ The old log keeps its number and its proofs there; the topic becomes the log aft
 old log's final checkpoint. A record is appended as it was, key, headers and salt included, with one
 header more that says where it stood. That header makes the move resumable: what a run that ended too early had
 appended is found again in the topic.
+
+What was removed stays behind: a blank record is not appended, and the tombstones, the dropped months and the orders
+go into the new ledger, so that a late retry is known there as it was here.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ from typing import Final
 import msgspec
 
 from trailseal.errors import Fenced, UsageError
-from trailseal.event_consumer.epochs import begin_moved, end_moved
+from trailseal.event_consumer.epochs import MOVED_IN, begin_moved, end_moved
 from trailseal.merkle.tiles import TILE_HEIGHT
-from trailseal.model.outcomes import Delta, Head, OutcomeRow
-from trailseal.model.record import HEADER_MOVED, Gap, NewRecord, Position, Record
+from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow
+from trailseal.model.record import Gap, Position, Record, marked, moved_from
 from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Document, Ledger
 from trailseal.ports.log import EventLog
@@ -29,8 +32,10 @@ _RECORDS: Final = 2_000
 _BYTES: Final = 8 << 20
 _ROWS: Final = 1_000
 _TILES: Final = 128
-_DOCUMENTS: Final = ("seal/", "api-keys/", "log/epoch/", "replayed/")
-"""What else goes along: geneses, public keys, weekly secrets; API keys; reasons of epochs; notes of replays."""
+_DOCUMENTS: Final = ("seal/", "api-keys/", "log/epoch/", "replayed/", "erasure/", "retention/")
+"""What else goes along: geneses, public keys, weekly secrets; API keys; reasons of epochs; notes of replays; what
+keeps erased events and dropped months away."""
+_REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 
 Progress = Callable[[int, int], None]
 """Called with records moved so far and records to move."""
@@ -42,6 +47,7 @@ class Moved(msgspec.Struct, frozen=True):
     Attributes:
         appended: records that this run put into the topic.
         already_there: records that an earlier run had put there.
+        removed: records that were erased or expired, of which there is nothing to move.
         gaps: offsets of the old log without a record.
         log: the new log's number.
         origin: the new log's origin.
@@ -49,6 +55,7 @@ class Moved(msgspec.Struct, frozen=True):
 
     appended: int
     already_there: int
+    removed: int
     gaps: int
     log: int
     origin: str
@@ -107,11 +114,6 @@ class Move:
                 "The old log is not taken in to its end: start `trailseal up` on it until nothing is pending, stop"
                 " it, then move."
             )
-        totals = self._books.totals(head.log, 0)
-        if totals.erased or totals.expired:
-            raise UsageError(
-                "Events were erased or dropped from this log. A move that keeps that so is not built: stay with it."
-            )
         newest = self._books.seals.checkpoint(head.log, 0)
         if newest is None or newest.size != SealState.of(head.seal).edge.size:
             raise UsageError(
@@ -145,10 +147,7 @@ class Move:
         if here.next < head.next or here.seal != head.seal:
             self._copy_tiles(head)
             for rows in self._rows(head, here.next):
-                for row in rows:
-                    kept = self._books.kept(row.position) if row.kind == "dead_letter" else None
-                    if kept is not None:
-                        self._ledger.keep([kept])
+                self._keep_orders({row.of for row in rows if row.kind in _REMOVED and row.of is not None})
                 last = rows[-1]
                 here = self._ledger.advance(here, Delta(last.position.offset + last.count, tuple(rows)))
             self._ledger.advance(here, Delta(head.next, (), head.seal))
@@ -156,6 +155,13 @@ class Move:
         if newest is not None:
             self._ledger.seals.put_checkpoint(head.log, head.partition, newest.size, newest.note)
             self._ledger.seals.add_signatures(head.log, head.partition, newest.size, list(newest.added))
+
+    def _keep_orders(self, positions: set[Position]) -> None:
+        """Orders are records that the topic has elsewhere; rows name them by where they stood."""
+        for position in positions:
+            items = self._source.read(position.partition, position.offset, 1, _BYTES)
+            if items and isinstance(items[0], Record):
+                self._ledger.keep([msgspec.structs.replace(items[0], position=position)])
 
     def _rows(self, head: Head, start: int) -> Iterator[list[OutcomeRow]]:
         some: list[OutcomeRow] = []
@@ -180,15 +186,18 @@ class Move:
         document, place = self._begun()
         there = self._found(place)
         total, first = end, place.next
-        appended = already = gaps = 0
+        appended = already = removed = gaps = 0
         at = first
         while at < end:
             items = self._source.read(0, at, _RECORDS, _BYTES)
             records = [item for item in items if isinstance(item, Record)]
-            fresh = [record for record in records if record.position.offset not in there]
-            positions = self._target.append([self._moved(record) for record in fresh]) if fresh else []
+            left = self._left(records)
+            fresh = [record for record in left if record.position.offset not in there]
+            marks = [marked(record, self._source.origin) for record in fresh]
+            positions = self._target.append(marks) if marks else []
             appended += len(fresh)
-            already += len(records) - len(fresh)
+            already += len(left) - len(fresh)
+            removed += len(records) - len(left)
             gaps += sum(item.count for item in items if isinstance(item, Gap))
             last = items[-1]
             at = last.position.offset + (last.count if isinstance(last, Gap) else 1)
@@ -196,11 +205,29 @@ class Move:
             version = self._ledger.put_document(self._name, msgspec.json.encode(place), document.version)
             document = Document(b"", version)
             progress(min(at, end), total)
-        return Moved(appended, already + first, gaps, 0, "")
+        return Moved(appended, already + first, removed, gaps, 0, "")
+
+    def _left(self, records: list[Record]) -> list[Record]:
+        """All but the blank ones.
+
+        Raises:
+            UsageError: one is blank although nothing says that it was removed.
+        """
+        blank = {record.position.offset for record in records if record.is_erased}
+        if blank:
+            number, end = records[0].position.log, max(blank) + 1
+            for row in self._books.outcomes(number, 0, min(blank), end, _REMOVED):
+                blank.difference_update(range(row.position.offset, row.position.offset + row.count))
+            if blank:
+                raise UsageError(
+                    f"The record at offset {min(blank)} of the old log is blank, and no order removed it: look with"
+                    " `trailseal verify` before you move."
+                )
+        return [record for record in records if not record.is_erased]
 
     @property
     def _name(self) -> str:
-        return f"log/move/{self._source.origin}"
+        return f"{MOVED_IN}{self._source.origin}"
 
     def _begun(self) -> tuple[Document, _Place]:
         known = self._ledger.document(self._name)
@@ -214,7 +241,6 @@ class Move:
     def _found(self, place: _Place) -> set[int]:
         """Offsets of the old log that are in the topic without the place saying so."""
         found: set[int] = set()
-        mark = f"{self._source.origin} ".encode()
         for partition, start in place.ends.items():
             at, end = start, self._target.bounds(partition).next
             while at < end:
@@ -222,17 +248,12 @@ class Move:
                 if not items:
                     break
                 for item in items:
-                    moved = None if isinstance(item, Gap) else item.header(HEADER_MOVED)
-                    if moved is not None and moved.startswith(mark):
-                        found.add(int(moved.split(b" ")[2]))
+                    moved = None if isinstance(item, Gap) else moved_from(item)
+                    if moved is not None and moved.origin == self._source.origin:
+                        found.add(moved.offset)
                 last = items[-1]
                 at = last.position.offset + (last.count if isinstance(last, Gap) else 1)
         return found
-
-    def _moved(self, record: Record) -> NewRecord:
-        position = record.position
-        mark = f"{self._source.origin} {position.partition} {position.offset} {record.timestamp_ms}"
-        return NewRecord(record.value, record.key, (*record.headers, (HEADER_MOVED, mark.encode())))
 
 
 def _beyond(ends: dict[int, int], positions: list[Position]) -> dict[int, int]:

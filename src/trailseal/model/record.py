@@ -84,6 +84,41 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return None
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a moved record stood.
+
+    Attributes:
+        origin: of the log.
+        partition: of that log.
+        offset: of that partition.
+        timestamp_ms: when it was appended there, milliseconds since 1970-01-01 UTC.
+    """
+
+    origin: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+def marked(record: Record, origin: str) -> NewRecord:
+    """The record to append elsewhere: as it was, with a last header that says where it stood."""
+    position = record.position
+    mark = f"{origin} {position.partition} {position.offset} {record.timestamp_ms}"
+    return NewRecord(record.value, record.key, (*record.headers, (HEADER_MOVED, mark.encode())))
+
+
+def moved_from(record: Record) -> Place | None:
+    """Where the record says that it stood; None where it was not moved. Anybody may have written that."""
+    if not record.headers or record.headers[-1][0] != HEADER_MOVED:
+        return None
+    origin, *numbers = (record.headers[-1][1] or b"").decode("utf-8", "replace").rsplit(" ", 3)
+    try:
+        partition, offset, timestamp_ms = (int(number) for number in numbers)
+    except ValueError:
+        return None
+    return Place(origin, partition, offset, timestamp_ms)
+
+
 class Gap(msgspec.Struct, frozen=True, gc=False):
     """A run of offsets under which no record exists or ever will (transaction markers, lost to retention).
 

@@ -34,8 +34,10 @@ from trailseal.model.record import (
     HEADER_TENANT,
     SALT_BYTES,
     NewRecord,
+    Place,
     Position,
     Record,
+    moved_from,
 )
 from trailseal.model.timestamps import format_rfc3339
 from trailseal.ports.ledger import Ledger
@@ -112,7 +114,7 @@ def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey]) ->
 
 
 def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> AdminStatement:
-    """What an admin record ordered in an earlier epoch of the log, whose records were taken in anew.
+    """What an admin record ordered in an earlier epoch of the log, whose records were taken in anew, or moved in.
 
     It orders nothing any more: what it named was removed then. It counts as genuine only where that epoch's tree
     has this very record at this very offset, and only if that tree is the one that the log's genesis names, or that
@@ -128,6 +130,9 @@ def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> Admin
         IntegrityViolation: an earlier tree is damaged.
         Unavailable: the ledger does not answer.
     """
+    place = moved_from(record)
+    if place is not None:
+        return _moved_statement(record, place, ledger, log)
     for number in predecessors(ledger, log.log):
         head, earlier = ledger.head(number, log.partition), SealedLog.stored(ledger, number, log.partition)
         if head is None or head.seal is None or earlier is None or record.position.offset < earlier.genesis.base:
@@ -140,6 +145,28 @@ def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> Admin
             with suppress(MerkleError):
                 return statement_of(record, earlier, known_keys(ledger, earlier))
     raise UntrustedNote("it is not an order of an earlier epoch either")
+
+
+def _moved_statement(record: Record, place: Place, ledger: Ledger, log: SealedLog) -> AdminStatement:
+    """The same of a record that says where it stood before a move: the tree of then has to have it there."""
+    number = ledger.log_number(place.origin)
+    if number is not None and number < log.log:
+        head, earlier = ledger.head(number, place.partition), SealedLog.stored(ledger, number, place.partition)
+        if head is not None and head.seal is not None and earlier is not None:
+            was = msgspec.structs.replace(
+                record,
+                position=Position(number, place.partition, place.offset),
+                timestamp_ms=place.timestamp_ms,
+                headers=record.headers[:-1],
+            )
+            tree, index = LogTree(SealState.of(head.seal).edge, ledger.seals), earlier.index_of(place.offset)
+            stood = 0 < index < tree.size and tree.entry(index) == entry_of(was, ledger, earlier)
+            if stood and is_named(ledger, log, earlier, tree):
+                try:
+                    return statement_of(was, earlier, known_keys(ledger, earlier))
+                except MerkleError:
+                    return inherited_statement(was, ledger, earlier)
+    raise UntrustedNote("it is not an order of the log that was moved either")
 
 
 def entry_of(record: Record, ledger: Ledger, log: SealedLog) -> bytes | None:
@@ -164,7 +191,8 @@ def is_named(ledger: Ledger, log: SealedLog, earlier: SealedLog, tree: LogTree) 
 def _before(ledger: Ledger, log: SealedLog) -> SealedLog | None:
     """The log right before, if the genesis names its tree and its own genesis is that tree's first leaf."""
     number = log.log - 1
-    head, before = ledger.head(number, log.partition), SealedLog.stored(ledger, number, log.partition)
+    head = ledger.head(number, log.partition) or next(iter(ledger.heads(number)), None)
+    before = None if head is None else SealedLog.stored(ledger, number, head.partition)
     if head is None or before is None:
         return None
     tree = LogTree(SealState.of(head.seal).edge, ledger.seals)

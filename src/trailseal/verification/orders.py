@@ -8,6 +8,7 @@ order for something else launders a deletion.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -143,8 +144,8 @@ class Orders:
     def questions(self) -> list[str]:
         """What could not be checked of the orders seen so far, in sentences."""
         question = (
-            f"{len(self.unvouched)} orders of removal in {self._sealed.origin} are signed with Ed25519 only, and no"
-            " Ed25519 key of it was given: nothing but the ledger's own list of keys says that they are genuine."
+            f"{len(self.unvouched)} orders of removal in {self._sealed.origin} are signed with Ed25519 only, by"
+            " keys that were not given: nothing but the ledger's own list of keys says that they are genuine."
         )
         return [question] if self.unvouched else []
 
@@ -187,15 +188,26 @@ class Orders:
             log, tree, keys = found
             index = log.index_of(at.offset)
             # one that the head has not passed yet is being carried out, and has its signature to hold it
-            if index < tree.size and tree.entry(index) != entry_of(record, self._ledger, log):
+            pending = index >= tree.size and same_records(self._ledger, at.log, self._sealed.log)
+            if not pending and (index >= tree.size or tree.entry(index) != entry_of(record, self._ledger, log)):
                 return f"the order at {at} is not the record that was sealed there"
-            statement = statement_of(record, log, keys)
+            statement = self._statement_at(record, log, keys)
             month = decode_admin(record).event.metadata.get(MONTH_DETAIL)
         except (MerkleError, IntegrityViolation, InvalidEvent) as error:
             return f"the order at {at} is not genuine, {str(error).removesuffix('.')}"
         self._count(at)
         named = month if isinstance(month, str) and statement.kind is AdminKind.EXPIRE else None
         return _Order(at, statement, self._tombstones(at, statement), named)
+
+    def _statement_at(self, record: Record, log: SealedLog, keys: Sequence[VerifierKey]) -> AdminStatement:
+        """A log that was moved in signed with keys of its own: the first are sealed, later ones only listed."""
+        if same_records(self._ledger, log.log, self._sealed.log):
+            return statement_of(record, log, keys)
+        with suppress(MerkleError):
+            return statement_of(record, log, [*keys, *log.genesis.keys])
+        statement = statement_of(record, log, known_keys(self._ledger, log))
+        self.unvouched.add(record.position)
+        return statement
 
     def _count(self, at: Position) -> None:
         if not self._is_vouched:

@@ -86,9 +86,8 @@ class WholeLog:
                 return msgspec.structs.replace(here, position=position)
         if self._keeper is None:
             return None
-        return self._kept(position.log, position.partition, position.offset, position.offset + 1).get(
-            position.offset
-        )
+        kept = self._kept(position.log, position.partition, position.offset, position.offset + 1)
+        return kept.get(position.offset) or self._ledger.kept(position)
 
     def at_all(self, positions: Collection[Position]) -> dict[Position, Record]:
         """The records at these positions, as `at`, asked for together; those that are nowhere are left out."""
