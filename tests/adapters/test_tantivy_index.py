@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from conformance.entries import Shelf, known
 from conformance.index_contract import ErasableIndexContract, IndexContract, Reopen
 from trailseal.adapters.indexes.tantivy_index import TantivyIndex
+from trailseal.adapters.indexes.tantivy_index.schema import counted, terms_of
 from trailseal.errors import Rebuilding, UsageError
 from trailseal.model.query import Query
 from trailseal.model.record import Position
@@ -56,6 +60,23 @@ def _filled(folder: Path, shelf: Shelf, count: int = 5) -> TantivyIndex:
     index.mark_complete()
     index.refresh()
     return index
+
+
+def test_terms_are_counted_as_they_are_given_out() -> None:
+    plain = [known(number).entry for number in range(3)]
+    odd: list[dict[str, Any]] = [
+        {"words": ""},
+        {"words": "again once again"},
+        {"metadata": ("a.b\x1fsx", "a.b\x1fsx", "a.b\x1fsy", "c\x1fn1")},
+        {"metadata": (), "resource": None, "resource_type": None, "request_id": None, "source_ip": None},
+        {"resource": "r", "resource_type": "t", "request_id": "q", "source_ip": "192.0.2.7"},
+    ]
+    for changed in odd:
+        projection = msgspec.structs.replace(plain[0].projection, **changed)
+        plain.append(msgspec.structs.replace(plain[0], projection=projection))
+    for entry in plain:
+        assert counted([entry]) == Counter(name for name, _ in terms_of(entry))
+    assert counted(plain) == Counter(name for entry in plain for name, _ in terms_of(entry))
 
 
 def test_a_missing_folder_is_incomplete_and_is_made_at_the_first_write(folder: Path) -> None:

@@ -20,6 +20,7 @@ from trailseal.adapters.indexes.tantivy_index.schema import (
     PARTITION_BITS,
     Identity,
     block_term,
+    counted,
     identity_number,
     identity_of,
     read_identity,
@@ -62,13 +63,15 @@ class _Found:
         expected: what its document has to say of itself.
         terms: what it has to be found by.
         address: of the document.
+        key: the same, as something that sets hold.
         rare: the terms that few other entries have.
     """
 
-    __slots__ = ("address", "expected", "place", "rare", "terms")
+    __slots__ = ("address", "expected", "key", "place", "rare", "terms")
 
     def __init__(self, place: int, expected: Identity, terms: list[Term], address: tantivy.DocAddress) -> None:
         self.place, self.expected, self.terms, self.address = place, expected, terms, address
+        self.key: Address = (address.segment_ord, address.doc)
         self.rare: list[Term] = []
 
 
@@ -83,20 +86,7 @@ class Comparison:
         told: list[str | None] = [None] * len(entries)
         found = list(self._documents(entries, told))
         self._columns(found, entries, told)
-        sharing: defaultdict[Term, list[_Found]] = defaultdict(list)
-        for one in found:
-            for term in one.terms:
-                sharing[term].append(one)
-        within, most = self._blocks(entries)
-        for term, some in sharing.items():
-            if len(some) < _COMMON:
-                for one in some:
-                    one.rare.append(term)
-                continue
-            hits = self._matches([term], within, most)
-            for one in some:
-                if told[one.place] is None and _key(one.address) not in hits:
-                    told[one.place] = term[0]
+        self._common(found, entries, told)
         for one in found:
             if told[one.place] is None:
                 told[one.place] = self._rare_missing(one)
@@ -170,6 +160,25 @@ class Comparison:
         each = [(Occur.Should, self._term("block", block)) for block in blocks]
         return each[0][1] if len(each) == 1 else tantivy.Query.boolean_query(each), max(most, 1)
 
+    def _common(self, found: Sequence[_Found], entries: Sequence[Entry], told: list[str | None]) -> None:
+        """Look up each term that many share, and leave to every entry the others."""
+        sharing: defaultdict[Term, list[_Found]] = defaultdict(list)
+        for one in found:
+            for term in one.terms:
+                sharing[term].append(one)
+        within, most = self._blocks(entries)
+        for term, some in sharing.items():
+            if len(some) < _COMMON:
+                for one in some:
+                    one.rare.append(term)
+                continue
+            hits = self._matches([term], within, most)
+            if hits.issuperset([one.key for one in some]):
+                continue
+            for one in some:
+                if told[one.place] is None and one.key not in hits:
+                    told[one.place] = term[0]
+
     def _matches(self, terms: Sequence[Term], within: tantivy.Query | None, most: int) -> set[Address]:
         parts = [(Occur.Must, self._term(*term)) for term in terms]
         if within is not None:
@@ -180,11 +189,9 @@ class Comparison:
     def _rare_missing(self, one: _Found) -> str | None:
         """The first field of whose terms the document lacks one."""
         number = ("identity", identity_number(one.expected.month, one.expected.document_id))
-        if _key(one.address) in self._matches([number, *one.rare], None, _SAME_NUMBER):
+        if one.key in self._matches([number, *one.rare], None, _SAME_NUMBER):
             return None
-        lacking = (
-            term for term in one.rare if _key(one.address) not in self._matches([number, term], None, _SAME_NUMBER)
-        )
+        lacking = (term for term in one.rare if one.key not in self._matches([number, term], None, _SAME_NUMBER))
         return next((name for name, _ in lacking), "terms")
 
     def _term(self, name: str, text: str | int) -> tantivy.Query:
@@ -203,16 +210,10 @@ class Comparison:
 
 def due(entries: Sequence[Entry]) -> Counter[str]:
     """See `EventIndex.due`."""
-    count: Counter[str] = Counter()
-    for entry in entries:
-        count.update([name for name, _ in terms_of(entry)])
+    count = counted(entries)
     count["offset"] = count["partition"] = len(entries)
     del count["identity"]
     return +count
-
-
-def _key(address: tantivy.DocAddress) -> Address:
-    return address.segment_ord, address.doc
 
 
 def _first_difference(held: Identity, expected: Identity) -> str | None:

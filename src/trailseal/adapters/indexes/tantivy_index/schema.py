@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Final
@@ -24,6 +25,9 @@ COLUMNS: Final = ("tenant_id", "actor", "action", "outcome", "resource", "resour
 
 OPTIONAL: Final = ("resource", "resource_type", "request_id", "source_ip")
 """Fields an event may lack; the ones it has are terms of ``has``."""
+
+_ALWAYS: Final = ("timestamp", "identity", "tenant_id", "id", "actor", "action", "outcome", "block")
+"""Fields of which every document has one term."""
 
 _PATH_END: Final = "\x1f"
 PARTITION_BITS: Final = 32
@@ -136,6 +140,24 @@ def terms_of(entry: Entry) -> Iterator[tuple[str, str | int]]:
     for term in dict.fromkeys(projection.words.split(" ")):
         if term:
             yield "words", term
+
+
+def counted(entries: Sequence[Entry]) -> Counter[str]:
+    """How many terms of each field `terms_of` gives for these entries, at a fraction of its cost."""
+    count = Counter(dict.fromkeys(_ALWAYS, len(entries)))
+    for entry in entries:
+        projection = entry.projection
+        optional = (projection.resource, projection.resource_type, projection.request_id, projection.source_ip)
+        for name, text in zip(OPTIONAL, optional, strict=True):
+            if text is not None:
+                count[name] += 1
+        words = set(projection.words.split(" "))
+        count["words"] += len(words) - ("" in words)
+        count["bucket"] += bucket_terms(projection.timestamp_us).count(" ") + 1
+        if projection.metadata:
+            count["metadata"] += len(set(projection.metadata))
+        count["has"] += len(_present(projection.metadata, optional))
+    return count
 
 
 def document(entry: Entry, number: int) -> str:
