@@ -354,6 +354,10 @@ class LedgerContract:
             assert [handle.kept(record.position) for record in records] == records
             assert handle.kept(Position(log, 0, 1)) is None
             assert handle.kept(Position(log + 1, 0, 2**40)) is None
+            missing = [Position(log, 0, 1), Position(log + 1, 0, 2**40)]
+            asked = [*missing, *(record.position for record in records)] * 30
+            assert handle.kept_among(asked) == {record.position: record for record in records}
+            assert handle.kept_among([]) == {}
 
     def test_keeping_again_is_harmless_and_counts_nothing(self, ledger: Ledger) -> None:
         head = ledger.open_partition(fresh_log(ledger), 0, 0)

@@ -80,6 +80,9 @@ class Ledger(Protocol):
     def kept(self, position: Position) -> Record | None:
         """The record kept under that position, byte for byte, or None."""
 
+    def kept_among(self, positions: Sequence[Position]) -> dict[Position, Record]:
+        """Those that are kept, by position: one question for about a hundred."""
+
     def document(self, name: str) -> Document | None:
         """The named document, or None."""
 

@@ -55,6 +55,7 @@ class ClaimCheck:
     _originals: list[Entry] = field(default_factory=list)
     _missing: set[int] = field(default_factory=set)
     _named: dict[Position, Record] = field(default_factory=dict)
+    _kept: dict[Position, Record] = field(default_factory=dict)
 
     def removed(self, rows: Mapping[int, OutcomeRow], records: Mapping[int, Record]) -> frozenset[int]:
         """The offsets whose records may be gone; removals without an order are noted.
@@ -97,6 +98,8 @@ class ClaimCheck:
         unjudged = set(damaged)
         self.doubtful |= unjudged
         self._named = self._named_by(rows, records)
+        letters = (row.position for row in rows.values() if row.kind == "dead_letter")
+        self._kept = self.ledger.kept_among(list(dict.fromkeys(letters)))
         expected: set[int] = set()
         for offset in span:
             row, record = rows.get(offset), records.get(offset)
@@ -204,7 +207,7 @@ class ClaimCheck:
             self._duplicate(row, record)
 
     def _dead_letter(self, row: OutcomeRow, record: Record) -> None:
-        kept = self.ledger.kept(row.position)
+        kept = self._kept.get(row.position)
         offset = record.position.offset
         if kept is None or _bytes(kept) != _bytes(record):
             self.suspicions.add("false-outcome", offset, detail="the record kept of it is another one")

@@ -97,9 +97,10 @@ class WholeLog:
         for position, record in zip(wanted, self._log.fetch(here), strict=True):
             if record is not None:
                 found[position] = msgspec.structs.replace(record, position=position)
-        forgotten = self._forgotten([one for one in wanted if one not in found and one.log == self.number])
+        missing = [one for one in wanted if one not in found and one.log == self.number]
+        forgotten = frozenset(self._forgotten(missing))
         if forgotten and self._keeper is not None:
-            found |= {one.position: one for one in self._keeper.records_at(forgotten)}
+            found |= {one.position: one for one in self._keeper.records_at(sorted(forgotten))}
         for position in wanted:
             elsewhere = position.log != self.number or position in forgotten
             record = self.at(position) if elsewhere and position not in found else None
@@ -134,22 +135,28 @@ class WholeLog:
         if self._keeper is None:
             return {}
         found = {one.position.offset: one for one in self._keeper.records(log, partition, start, stop)}
-        for row in self._ledger.outcomes(log, partition, start, stop, ("dead_letter", "duplicate")):
-            record = self._ledger.kept(row.position)
+        rows = list(self._ledger.outcomes(log, partition, start, stop, ("dead_letter", "duplicate")))
+        stored = self._ledger.kept_among([row.position for row in rows])
+        originals = self._originals({row.of for row in rows if row.kind == "duplicate" and row.of is not None})
+        for row in rows:
+            record = stored.get(row.position)
             if record is not None and row.kind == "duplicate" and row.of is not None:
-                original = self._original(row.of)
+                original = originals.get(row.of)
                 record = None if original is None else msgspec.structs.replace(record, value=original.value)
             if record is not None:
                 found.setdefault(row.position.offset, record)
         return found
 
-    def _original(self, position: Position) -> Record | None:
-        """The record of an event, which has a document if the log has it no more."""
-        if position.log == self.number:
-            items = self._log.read(position.partition, position.offset, 1, _ONE_BYTES)
-            if items and isinstance(items[0], Record):
-                return items[0]
-        return None if self._keeper is None else next(self._keeper.records_at([position]), None)
+    def _originals(self, positions: Collection[Position]) -> dict[Position, Record]:
+        """The records of events, which have documents where the log has them no more."""
+        wanted = sorted(positions)
+        held = zip(wanted, self._log.fetch(wanted), strict=True)
+        found = {at: record for at, record in held if record is not None and at.log == self.number}
+        if self._keeper is not None:
+            found |= {
+                one.position: one for one in self._keeper.records_at([at for at in wanted if at not in found])
+            }
+        return found
 
 
 def _with_gaps(kept: dict[int, Record], first: Position, stop: int) -> Iterator[Record | Gap]:

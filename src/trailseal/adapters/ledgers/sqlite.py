@@ -179,6 +179,12 @@ class SqliteLedger:
         with self._file.reading("read a kept record") as connection:
             return sqlite_documents.kept_record(connection, position)
 
+    def kept_among(self, positions: Sequence[Position]) -> dict[Position, Record]:
+        """See `Ledger.kept_among`."""
+        with self._file.reading("read kept records") as connection:
+            found = (sqlite_documents.kept_record(connection, position) for position in positions)
+            return {record.position: record for record in found if record is not None}
+
     def discard(self, positions: Sequence[Position]) -> None:
         """See `ErasableLedger.discard`; the file is written anew."""
         with self._transaction("discard records") as connection:

@@ -34,6 +34,7 @@ from trailseal.ports.ledger import Document
 
 _LOGS: Final = "logs"
 _PAGE: Final = 1_000
+_KEPT_AT_ONCE: Final = 100
 
 
 class _Logs(msgspec.Struct, frozen=True):
@@ -225,6 +226,15 @@ class ElasticsearchLedger:
         """See `Ledger.kept`."""
         stored = self._kept.get(_kept_id(position))
         return None if stored is None else rebuilt_record(position, _STORED_RECORD.decode(stored.source))
+
+    def kept_among(self, positions: Sequence[Position]) -> dict[Position, Record]:
+        """See `Ledger.kept_among`."""
+        found: dict[Position, Record] = {}
+        for start in range(0, len(positions), _KEPT_AT_ONCE):
+            some = {_kept_id(position): position for position in positions[start : start + _KEPT_AT_ONCE]}
+            for name, stored in self._kept.get_many(list(some)).items():
+                found[some[name]] = rebuilt_record(some[name], _STORED_RECORD.decode(stored.source))
+        return found
 
     def remove(self, expected: Head, rows: Sequence[OutcomeRow]) -> Head:
         """See `ErasableLedger.remove`."""
