@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from trailseal import bootstrap
 from trailseal.cli.options import Config, settings_from
 from trailseal.cli.output import notice
-from trailseal.cli.signals import answered_in_a_thread
+from trailseal.cli.signals import answer_in_a_thread
 from trailseal.telemetry import set_up_logging
 
 
@@ -40,9 +39,7 @@ def consume(
         engines = bootstrap.open_engines(settings, "consume")
         stack.callback(engines.close)
         consumer = make_consumer(settings, engines)
-        handler = answered_in_a_thread(consumer.stop)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, handler)
+        answer_in_a_thread(consumer.stop)
         health = HealthServer(listener, consumer, engines.clock)
         stack.callback(health.close)
         notice(f"Consuming as a member of {settings.consumer_group}; health on {settings.host}:{settings.port}.")

@@ -18,7 +18,7 @@ from granian.log import LogLevels
 from granian.server.mt import MTServer
 
 from trailseal.api.gate import is_loopback
-from trailseal.cli.signals import answered_in_a_thread
+from trailseal.cli.signals import answer_in_a_thread, ignore
 from trailseal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,14 +127,13 @@ class OneProcessServer(MTServer):
         self._app = app
         self._listener = listener
         self._on_stop = on_stop
-        self._tell_to_stop = answered_in_a_thread(self._stop)
 
     def signal_handler_interrupt(self, *_: Any, **__: Any) -> None:
-        """Replaces granian's, which takes a lock that the main thread may hold."""
-        self._tell_to_stop()
+        """Nothing: a thread answers."""
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM; requests under way get `DRAIN_S` to finish. Main thread only."""
+        answer_in_a_thread(self._stop)
         self.serve(target_loader=self._load, wrap_loader=False)
 
     def _stop(self) -> None:
@@ -205,7 +204,8 @@ def serve_workers(build: Callable[[], Flask], host: str, port: int, *, workers: 
         workers_kill_timeout=DRAIN_S,
         respawn_failed_workers=True,
     )
-    server.signal_handler_interrupt = answered_in_a_thread(server.signal_handler_interrupt)
+    answer_in_a_thread(server.signal_handler_interrupt)
+    server.signal_handler_interrupt = ignore
     server.serve(target_loader=_Worker(build, os.getpid()), wrap_loader=False)
 
 

@@ -1,30 +1,36 @@
-"""Signals answered by a thread: a handler itself may take no lock."""
+"""Signals answered by a thread: whatever the main thread does, and without a lock that it may hold."""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from typing import Final
+
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def answered_in_a_thread(stop: Callable[[], object]) -> Callable[..., None]:
-    """A handler for signals that has ``stop`` called, once, by a thread of its own.
+def answer_in_a_thread(stop: Callable[[], object], numbers: tuple[int, ...] = STOPPING) -> None:
+    """Have ``stop`` called, once, by a thread of its own when one of these signals has come. Main thread only.
 
-    A handler runs in the middle of whatever the main thread does, another signal's handler included, and would wait
-    for ever for a lock that is held there: that of an event or of the start of a thread, for example. So it only
-    writes to a pipe.
+    Python runs a handler in the main thread, between two of its steps: in the middle of another handler or with a
+    lock in its hands, for which ``stop`` would wait for ever; or not at all, where the signal came just before that
+    thread began to wait, or went to another one. What `signal.set_wakeup_fd` is for comes in every case.
     """
     told, tell = os.pipe()
     os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
 
     def wait() -> None:
-        os.read(told, 1)
+        while os.read(told, 1)[0] not in numbers:
+            pass
         stop()
 
-    def tell_it(*_: object, **__: object) -> None:
-        with suppress(BlockingIOError):
-            os.write(tell, b"!")
-
     threading.Thread(target=wait, name="signals", daemon=True).start()
-    return tell_it
+    for number in numbers:
+        signal.signal(number, ignore)
+
+
+def ignore(*_: object, **__: object) -> None:
+    """A handler that leaves everything to the thread."""

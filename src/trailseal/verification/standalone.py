@@ -143,9 +143,12 @@ def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     for line in below[:-1].split("\n"):
         dash, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
-        if dash != "\u2014":
-            raise Tampered("a signature line does not begin with a dash")
-        signatures.append((name, strict_base64(encoded)))
+        blob = strict_base64(encoded)
+        if dash != "\u2014" or not name or any(sign <= " " or sign == "+" or sign.isspace() for sign in name):
+            raise Tampered("a signature line is not: dash, space, name, space, base64")
+        if len(blob) <= 4:
+            raise Tampered(f"the signature line of {name} holds no signature")
+        signatures.append((name, blob))
     return text + "\n", signatures
 
 
