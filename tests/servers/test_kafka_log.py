@@ -20,11 +20,13 @@ from servers.raw_kafka import produce_with_header_name
 from servers.waiting import eventually
 from trailseal.adapters.logs.kafka import KafkaLog
 from trailseal.adapters.logs.kafka_connection import KafkaOptions
+from trailseal.adapters.logs.kafka_subscription import KafkaSubscription
 from trailseal.adapters.logs.kafka_topic_plan import TopicPlan
 from trailseal.adapters.logs.kafka_topics import ensure_topic
 from trailseal.errors import InvalidEvent, Overloaded, PipelineFault, Unavailable
 from trailseal.formats import decode_record
 from trailseal.model.record import HEADER_ID, HEADER_UNREADABLE, Gap, NewRecord, Record
+from trailseal.ports.log import Assigned, Records
 
 PARTITIONS = 3
 
@@ -229,3 +231,61 @@ def test_appending_waits_for_no_ledger_once_it_was_asked(options: KafkaOptions) 
         assert log.origin.endswith("/3")
         answer.set()
         eventually(lambda: log.origin.endswith("/4"))
+
+
+def _assigned(subscription: KafkaSubscription) -> None:
+    eventually(lambda: isinstance(subscription.poll(100, 0.5), Assigned), 60)
+
+
+def _delivered(subscription: KafkaSubscription, count: int) -> list[Record | Gap]:
+    """The first so many items."""
+    items: list[Record | Gap] = []
+
+    def more() -> bool:
+        delivery = subscription.poll(100, 0.5)
+        items.extend(delivery.items if isinstance(delivery, Records) else ())
+        return len(items) >= count
+
+    eventually(more, 60)
+    return items
+
+
+@pytest.mark.parametrize("start", [0, 4])
+def test_a_client_that_stands_elsewhere_makes_no_gap_of_records(log: KafkaLog, start: int) -> None:
+    """It was seen to begin at the end, although it was told to begin before."""
+    log.append([NewRecord(b"%d" % number) for number in range(10)], 1)
+    subscription = log.subscribe("astray")
+    _assigned(subscription)
+    subscription.seek(1, start)
+    subscription._member.start(1, 10)
+    items = _delivered(subscription, 10 - start)
+    assert [(type(item), item.position.offset) for item in items] == [(Record, at) for at in range(start, 10)]
+
+
+def test_a_client_that_goes_astray_on_its_way_makes_no_gap_of_records(log: KafkaLog) -> None:
+    log.append([NewRecord(b"%d" % number) for number in range(10)], 1)
+    subscription = log.subscribe("astray")
+    _assigned(subscription)
+    subscription.seek(1, 0)
+    assert len(_delivered(subscription, 10)) == 10
+    subscription._member.start(1, 13)
+    log.append([NewRecord(b"%d" % number) for number in range(10, 15)], 1)
+    items = _delivered(subscription, 5)
+    assert [(type(item), item.position.offset) for item in items] == [(Record, at) for at in range(10, 15)]
+
+
+def test_where_partitions_are_taken_up_at_once_each_begins_where_it_was_told_to(options: KafkaOptions) -> None:
+    """Several at a time, and again: the first answer of the client's own must not overtake the seek."""
+    with closing(open_log(options)) as writing:
+        for number in range(PARTITIONS):
+            writing.append([NewRecord(b"x")] * 20, number)
+    for turn in range(8):
+        with closing(open_log(options)) as log:
+            subscription = log.subscribe(f"turn-{turn}")
+            delivery = subscription.poll(100, 60)
+            while not isinstance(delivery, Assigned):
+                delivery = subscription.poll(100, 60)
+            for number in delivery.partitions:
+                subscription.seek(number, 5 + number)
+            items = _delivered(subscription, sum(15 - number for number in range(PARTITIONS)))
+            assert not any(isinstance(item, Gap) for item in items)

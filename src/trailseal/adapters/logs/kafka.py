@@ -122,6 +122,10 @@ class KafkaLog:
                 self._still(topic)
         return [found.get(position) for position in positions]
 
+    def _look(self, partition: int, start: int) -> Record | Gap | None:
+        """The first thing from an offset on."""
+        return next(iter(self.read(partition, start, 1, _RUN_BYTES)), None)
+
     def _still(self, topic: Topic) -> None:
         """Make sure, after records were fetched, that they are this topic's."""
         try:
@@ -134,7 +138,9 @@ class KafkaLog:
         self._refuse_writes()
         topic = self._identity.ask()
         member = GroupMember(self._options, group, lambda: self._identity.check(topic))
-        subscription = KafkaSubscription(self._options.topic, self._number(topic), member, self.bounds)
+        subscription = KafkaSubscription(
+            self._options.topic, self._number(topic), member, bounds=self.bounds, look=self._look
+        )
         self._subscriptions.append(subscription)
         return subscription
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trailseal.adapters.logs.kafka_connection import KafkaOptions, translate, translated, wrong_property
 from trailseal.errors import PipelineFault, TrailsealError, Unavailable
@@ -30,6 +30,7 @@ _SILENT_S: Final = 120.0
 """Seconds without a poll after which this member stops showing signs of life."""
 _MOST_S: Final = 300_000
 _CLOSING_S: Final = 30.0
+_END_S: Final = 2.0
 _HARMLESS = (
     KafkaError._MAX_POLL_EXCEEDED,  # noqa: SLF001 - a constant; it is followed by Lost
     KafkaError.REBALANCE_IN_PROGRESS,
@@ -276,8 +277,7 @@ class GroupMember:
 
     def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         """Take them, paused: where to begin is the ledger's to say, and no offset of the group's."""
-        for place in places:
-            place.offset = OFFSET_END
+        _wait_at_the_end(consumer, places)
         consumer.incremental_assign(places)
         if not places:
             return
@@ -312,6 +312,20 @@ class GroupMember:
             if not (isinstance(arrival, Unavailable) and isinstance(last, Unavailable)):
                 self._arrivals.append(arrival)
             self._changed.notify_all()
+
+
+def _wait_at_the_end(consumer: Consumer, places: list[TopicPartition]) -> None:
+    """Have the client begin where nothing is, until it is told where to begin.
+
+    By a number: for a name like "the end" it asks the broker beside everything else, and an answer that comes after
+    our seek undoes it. Where no broker tells, the first offset does.
+    """
+    for place in places:
+        place.offset = 0
+    with suppress(KafkaException):
+        for place in places:
+            _, end = consumer.get_watermark_offsets(place, timeout=_END_S)
+            place.offset = max(int(end), 0)
 
 
 def _numbers(places: Iterable[Any]) -> tuple[int, ...]:

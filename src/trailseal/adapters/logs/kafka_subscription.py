@@ -16,6 +16,9 @@ from trailseal.model.record import Gap, Position, Record
 from trailseal.ports.log import Assigned, Bounds, Delivery, Lost, Records, Revoked
 from trailseal.telemetry import logger
 
+_MARKER = 1
+"""Offsets that the end of a transaction takes up; holes of that size are nothing to wonder at."""
+
 
 @dataclass(slots=True)
 class _Place:
@@ -25,11 +28,13 @@ class _Place:
         next: the offset to deliver next, or None before the first seek.
         since: what was fetched before this many commands is not from that place; None while nothing is fetched.
         paused: deliver nothing.
+        sure: what is fetched is known to come from there.
     """
 
     next: int | None = None
     since: int | None = None
     paused: bool = False
+    sure: bool = False
 
 
 class KafkaSubscription:
@@ -40,10 +45,20 @@ class KafkaSubscription:
         log: the log's number.
         member: of the group.
         bounds: tells what a partition holds.
+        look: reads the first record or gap of a partition from an offset on, by a client of its own.
     """
 
-    def __init__(self, name: str, log: int, member: GroupMember, bounds: Callable[[int], Bounds]) -> None:
-        self._name, self._log, self._member, self._bounds = name, log, member, bounds
+    def __init__(
+        self,
+        name: str,
+        log: int,
+        member: GroupMember,
+        *,
+        bounds: Callable[[int], Bounds],
+        look: Callable[[int, int], Record | Gap | None],
+    ) -> None:
+        self._name, self._log, self._member = name, log, member
+        self._bounds, self._look = bounds, look
         self._places: dict[int, _Place] = {}
         self._fetched: deque[Message] = deque()
         self._after = 0
@@ -130,7 +145,7 @@ class KafkaSubscription:
 
     def _start(self, partition: int, place: _Place) -> None:
         if place.next is not None:
-            place.since = self._member.start(partition, place.next)
+            place.since, place.sure = self._member.start(partition, place.next), False
 
     def _items(self, most: int) -> list[Record | Gap]:
         items: list[Record | Gap] = []
@@ -150,14 +165,33 @@ class KafkaSubscription:
                 fetched.popleft()
                 continue
             if offset > place.next:
+                fetched.appendleft(message)  # it stays until it is known that nothing lies before it
+                if not place.sure or offset - place.next > _MARKER:
+                    if items:
+                        return items
+                    items += self._checked_gap(partition, place, offset)
+                    continue
                 items.append(Gap(Position(log, partition, place.next), offset - place.next))
                 place.next = offset
-                if problem is None:
-                    fetched.appendleft(message)
             elif problem is None and offset == place.next:
                 items.append(record_of(message, log))
-                place.next = offset + 1
+                place.next, place.sure = offset + 1, True
         return items
+
+    def _checked_gap(self, partition: int, place: _Place, stop: int) -> list[Record | Gap]:
+        """The hole from the place on, if there is one before ``stop``; else fetching begins anew from the place.
+
+        The client's word is not enough: one that stands elsewhere than it was told to tells of holes as well, and
+        whatever is called a hole is lost.
+        """
+        start = place.next or 0
+        found = self._look(partition, start)
+        end = min(stop, start + found.count) if isinstance(found, Gap) else start
+        place.next, place.sure = end, True
+        if end < stop:
+            logger("kafka").warning("fetched_elsewhere", partition=partition, wanted=end, got=stop)
+            self._start(partition, place)
+        return [Gap(Position(self._log, partition, start), end - start)] if end > start else []
 
     def _out_of_range(self, partition: int, place: _Place) -> list[Record | Gap]:
         """The broker does not have the offset: retention overtook us, or the log is shorter than it was."""
