@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
 from bench.cluster_ingest import fill, settings_of, taken_in, until
-from bench.cluster_servers import COMMAND, corner, servers
+from bench.cluster_servers import COMMAND, Servers, corner, servers
 from bench.load import get, hammer, median_ratio, post
 from bench.row import Row
 from bench.servers import peer, started
@@ -31,10 +33,8 @@ _WANTED = "timed_out,_shards.total,_shards.successful,_shards.failed,hits.hits._
 
 def measure(size: float) -> list[Row]:
     """Requests a second; each asks for twenty events of one tenant and action, from a time of its own on."""
-    running = servers()
-    seconds = max(1.0, _SECONDS * min(1.0, size))
-    with corner(running) as environment:
-        _take_in(environment)
+    running, seconds = servers(), _seconds(size)
+    with _filled(running) as environment:
         port = int(environment["TRAILSEAL_PORT"])
         node = urlsplit(running.elasticsearch).port or 9200
         target = f"/{urlsplit(environment['TRAILSEAL_LOG']).path.strip('/')}-audit-2026.01/_search"
@@ -51,7 +51,7 @@ def measure(size: float) -> list[Row]:
             requests = [post(target, node, _search(at)) for at in starts]
             return hammer(node, requests, _CLIENTS, seconds).per_second
 
-        with started([COMMAND, "serve", "--workers", "1"], port, "/healthz", environment):
+        with _served(environment):
             theirs()
             mine, other, ratio = median_ratio(ours, theirs, _ROUNDS)
     return [Row("GET /events, not cached, one worker", f"{mine:,.0f}/s", f"{other:,.0f}/s", ratio, 0.6)]
@@ -59,19 +59,32 @@ def measure(size: float) -> list[Row]:
 
 def measure_cached(size: float) -> list[Row]:
     """Requests a second; one page of twenty events, asked for again and again."""
-    running = servers()
-    seconds = max(1.0, _SECONDS * min(1.0, size))
+    seconds = _seconds(size)
+    with _filled(servers()) as environment, _served(environment), peer("empty") as other:
+        port = int(environment["TRAILSEAL_PORT"])
+        mine, theirs, ratio = median_ratio(
+            lambda: hammer(port, [get(_path(_START_US), port)], _CLIENTS, seconds).per_second,
+            lambda: hammer(other, [get("/events", other)], _CLIENTS, seconds).per_second,
+            _ROUNDS,
+        )
+    return [Row("GET /events, cached in Redis, one worker", f"{mine:,.0f}/s", f"{theirs:,.0f}/s", ratio, 0.5)]
+
+
+def _seconds(size: float) -> float:
+    return max(1.0, _SECONDS * min(1.0, size))
+
+
+@contextmanager
+def _filled(running: Servers) -> Iterator[dict[str, str]]:
+    """A corner of the servers in which the events are taken in; its environment."""
     with corner(running) as environment:
         _take_in(environment)
-        port = int(environment["TRAILSEAL_PORT"])
-        serve = started([COMMAND, "serve", "--workers", "1"], port, "/healthz", environment)
-        with serve, peer("empty") as other:
-            mine, theirs, ratio = median_ratio(
-                lambda: hammer(port, [get(_path(_START_US), port)], _CLIENTS, seconds).per_second,
-                lambda: hammer(other, [get("/events", other)], _CLIENTS, seconds).per_second,
-                _ROUNDS,
-            )
-    return [Row("GET /events, cached in Redis, one worker", f"{mine:,.0f}/s", f"{theirs:,.0f}/s", ratio, 0.5)]
+        yield environment
+
+
+def _served(environment: dict[str, str]) -> AbstractContextManager[int]:
+    port = int(environment["TRAILSEAL_PORT"])
+    return started([COMMAND, "serve", "--workers", "1"], port, "/healthz", environment)
 
 
 def _take_in(environment: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from trailseal.errors import Fenced, UsageError
 from trailseal.event_consumer.epochs import MOVED_IN, begin_moved, end_moved
 from trailseal.merkle.tiles import TILE_HEIGHT
-from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow
+from trailseal.model.outcomes import REMOVED, Delta, Head, OutcomeRow
 from trailseal.model.record import Gap, Position, Record, marked, moved_from
 from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Document, Ledger
@@ -35,7 +35,6 @@ _TILES: Final = 128
 _DOCUMENTS: Final = ("seal/", "api-keys/", "log/epoch/", "replayed/", "erasure/", "retention/")
 """What else goes along: geneses, public keys, weekly secrets; API keys; reasons of epochs; notes of replays; what
 keeps erased events and dropped months away."""
-_REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 
 Progress = Callable[[int, int], None]
 """Called with records moved so far and records to move."""
@@ -147,7 +146,7 @@ class Move:
         if here.next < head.next or here.seal != head.seal:
             self._copy_tiles(head)
             for rows in self._rows(head, here.next):
-                self._keep_orders({row.of for row in rows if row.kind in _REMOVED and row.of is not None})
+                self._keep_orders({row.of for row in rows if row.kind in REMOVED and row.of is not None})
                 last = rows[-1]
                 here = self._ledger.advance(here, Delta(last.position.offset + last.count, tuple(rows)))
             self._ledger.advance(here, Delta(head.next, (), head.seal))
@@ -158,10 +157,11 @@ class Move:
 
     def _keep_orders(self, positions: set[Position]) -> None:
         """Orders are records that the topic has elsewhere; rows name them by where they stood."""
-        for position in positions:
-            items = self._source.read(position.partition, position.offset, 1, _BYTES)
-            if items and isinstance(items[0], Record):
-                self._ledger.keep([msgspec.structs.replace(items[0], position=position)])
+        number = max(self._books.logs())
+        named = sorted(positions)
+        here = self._source.fetch([msgspec.structs.replace(position, log=number) for position in named])
+        orders = zip(named, here, strict=True)
+        self._ledger.keep([msgspec.structs.replace(one, position=at) for at, one in orders if one is not None])
 
     def _rows(self, head: Head, start: int) -> Iterator[list[OutcomeRow]]:
         """Without the names of events: an erasure in the new log would not reach them."""
@@ -217,7 +217,7 @@ class Move:
         blank = {record.position.offset for record in records if record.is_erased}
         if blank:
             number, end = records[0].position.log, max(blank) + 1
-            for row in self._books.outcomes(number, 0, min(blank), end, _REMOVED):
+            for row in self._books.outcomes(number, 0, min(blank), end, REMOVED):
                 blank.difference_update(range(row.position.offset, row.position.offset + row.count))
             if blank:
                 raise UsageError(

@@ -29,7 +29,7 @@ from trailseal.event_consumer.tombstones import tombstone_key, tombstone_of
 from trailseal.formats import RESERVED_HEADER, decode_admin
 from trailseal.merkle.admin import AdminKind, runs_of
 from trailseal.merkle.errors import MerkleError
-from trailseal.model.outcomes import Head, OutcomeRow
+from trailseal.model.outcomes import REMOVED, Head, OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import Position, Record
 from trailseal.ports.erasure import Erasable, ErasableRecords
@@ -156,7 +156,7 @@ def _write_rows(
     first, last = positions[0].offset, positions[-1].offset
     removed = {
         offset
-        for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, ("erased", "expired"))
+        for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, REMOVED)
         for offset in range(row.position.offset, row.position.offset + row.count)
     }
     missing = [position for position in positions if position.offset not in removed]

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 
 from trailseal.errors import Fenced
-from trailseal.model.outcomes import OutcomeRow
+from trailseal.model.outcomes import REMOVED, OutcomeRow
 from trailseal.model.projection import Entry
 from trailseal.model.record import Position
 from trailseal.ports.ledger import Ledger
@@ -83,4 +83,4 @@ def removal_at(ledger: Ledger, position: Position) -> OutcomeRow | None:
         Unavailable: the ledger does not answer.
     """
     at = position
-    return next(ledger.outcomes(at.log, at.partition, at.offset, at.offset + 1, ("erased", "expired")), None)
+    return next(ledger.outcomes(at.log, at.partition, at.offset, at.offset + 1, REMOVED), None)

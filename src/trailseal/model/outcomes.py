@@ -11,6 +11,8 @@ from trailseal.model.record import Position
 OutcomeKind = Literal["duplicate", "id_collision", "dead_letter", "gap", "expired", "erased"]
 NOT_INDEXED: frozenset[str] = frozenset({"duplicate", "dead_letter", "gap", "expired", "erased"})
 """Kinds whose records are not in the index; an ``id_collision`` is indexed and has a row as well."""
+REMOVED: tuple[OutcomeKind, ...] = ("erased", "expired")
+"""Kinds of what an order removed."""
 
 
 class OutcomeRow(msgspec.Struct, frozen=True, gc=False):

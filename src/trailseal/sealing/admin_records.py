@@ -134,10 +134,10 @@ def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> Admin
     if place is not None:
         return _moved_statement(record, place, ledger, log)
     for number in predecessors(ledger, log.log):
-        head, earlier = ledger.head(number, log.partition), SealedLog.stored(ledger, number, log.partition)
-        if head is None or head.seal is None or earlier is None or record.position.offset < earlier.genesis.base:
+        sealed = _sealed(ledger, number, log.partition)
+        if sealed is None or record.position.offset < sealed[0].genesis.base:
             continue
-        tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+        earlier, tree = sealed
         if not is_named(ledger, log, earlier, tree):
             break
         index = earlier.index_of(record.position.offset)
@@ -150,23 +150,32 @@ def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> Admin
 def _moved_statement(record: Record, place: Place, ledger: Ledger, log: SealedLog) -> AdminStatement:
     """The same of a record that says where it stood before a move: the tree of then has to have it there."""
     number = ledger.log_number(place.origin)
-    if number is not None and number < log.log:
-        head, earlier = ledger.head(number, place.partition), SealedLog.stored(ledger, number, place.partition)
-        if head is not None and head.seal is not None and earlier is not None:
-            was = msgspec.structs.replace(
-                record,
-                position=Position(number, place.partition, place.offset),
-                timestamp_ms=place.timestamp_ms,
-                headers=record.headers[:-1],
-            )
-            tree, index = LogTree(SealState.of(head.seal).edge, ledger.seals), earlier.index_of(place.offset)
-            stood = 0 < index < tree.size and tree.entry(index) == entry_of(was, ledger, earlier)
-            if stood and is_named(ledger, log, earlier, tree):
-                try:
-                    return statement_of(was, earlier, known_keys(ledger, earlier))
-                except MerkleError:
-                    return inherited_statement(was, ledger, earlier)
-    raise UntrustedNote("it is not an order of the log that was moved either")
+    sealed = None if number is None or number >= log.log else _sealed(ledger, number, place.partition)
+    if number is None or sealed is None:
+        raise UntrustedNote("it is not an order of a log that was moved in either")
+    earlier, tree = sealed
+    was = msgspec.structs.replace(
+        record,
+        position=Position(number, place.partition, place.offset),
+        timestamp_ms=place.timestamp_ms,
+        headers=record.headers[:-1],
+    )
+    index = earlier.index_of(place.offset)
+    stood = 0 < index < tree.size and tree.entry(index) == entry_of(was, ledger, earlier)
+    if not stood or not is_named(ledger, log, earlier, tree):
+        raise UntrustedNote("it is not an order of the log that was moved either")
+    try:
+        return statement_of(was, earlier, known_keys(ledger, earlier))
+    except MerkleError:
+        return inherited_statement(was, ledger, earlier)
+
+
+def _sealed(ledger: Ledger, number: int, partition: int) -> tuple[SealedLog, LogTree] | None:
+    """A log of the ledger with its tree; None where nothing of it was sealed."""
+    head, log = ledger.head(number, partition), SealedLog.stored(ledger, number, partition)
+    if head is None or head.seal is None or log is None:
+        return None
+    return log, LogTree(SealState.of(head.seal).edge, ledger.seals)
 
 
 def entry_of(record: Record, ledger: Ledger, log: SealedLog) -> bytes | None:

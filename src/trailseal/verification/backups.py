@@ -16,6 +16,7 @@ from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.errors import MerkleError
 from trailseal.merkle.signing import verify_note
 from trailseal.merkle.tiles import TILE_WIDTH
+from trailseal.model.outcomes import REMOVED
 from trailseal.model.record import HEADER_ADMIN, Gap, Record
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
@@ -170,7 +171,7 @@ def _check_records(
 
 def _removed(ledger: Ledger, sealed: SealedLog, start: int, stop: int) -> set[int]:
     """Offsets of which the books say that their records are gone; `trailseal verify` asks for the orders."""
-    rows = ledger.outcomes(sealed.log, sealed.partition, start, stop, ("erased", "expired"))
+    rows = ledger.outcomes(sealed.log, sealed.partition, start, stop, REMOVED)
     return {row.position.offset + at for row in rows for at in range(row.count)}
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from trailseal.model.outcomes import NOT_INDEXED, Head, OutcomeRow
+from trailseal.model.outcomes import NOT_INDEXED, REMOVED, Head, OutcomeRow
 from trailseal.model.projection import Entry, colliding
 from trailseal.model.record import Position, Record
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
-from trailseal.verification.orders import REMOVED, Orders
+from trailseal.verification.orders import Orders
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.suspicions import Suspicions
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
 
 from trailseal.errors import IntegrityViolation, InvalidEvent
 from trailseal.formats import decode_admin
 from trailseal.merkle.admin import AdminKind, AdminStatement
 from trailseal.merkle.errors import MerkleError
 from trailseal.merkle.notes import Algorithm, VerifierKey
-from trailseal.model.outcomes import OutcomeKind, OutcomeRow
+from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import HEADER_ADMIN, Position, Record
 from trailseal.ports.ledger import Ledger
@@ -35,7 +34,6 @@ from trailseal.sealing.tree import LogTree
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.signatures import listed_keys
 
-REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 _KINDS = {AdminKind.ERASE: "erased", AdminKind.EXPIRE: "expired"}
 _KNOWN = 16
 """Orders kept in memory; one may name ten thousand runs."""

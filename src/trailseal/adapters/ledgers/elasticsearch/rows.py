@@ -21,7 +21,6 @@ _DONE: Final = frozenset({200, 201, 409})
 _GONE: Final = frozenset({200, 404})
 REPLACED: Final[tuple[OutcomeKind, ...]] = ("duplicate", "id_collision", "dead_letter")
 """What a removal takes the place of; a row of each is of one position."""
-REMOVED: Final[tuple[OutcomeKind, ...]] = ("erased", "expired")
 
 
 class RowDocument(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
