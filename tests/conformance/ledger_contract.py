@@ -592,3 +592,18 @@ class ErasableLedgerContract:
         assert rows_of(ledger, head) == expected
         after = ledger.advance(ledger.head(head.log, 0) or head, Delta(13, (row(head, 12),)))
         assert rows_of(ledger, after) == [*expected, row(head, 12)]
+
+    def test_an_erasure_takes_the_place_of_what_expired_alone_and_leaves_runs(self, ledger: ErasableBooks) -> None:
+        head = ledger.open_partition(fresh_log(ledger), 0, 0)
+        at = [Position(head.log, 0, offset) for offset in range(9)]
+        late = [OutcomeRow(at[offset], "expired", of=at[0], event_id="e") for offset in (4, 5, 6)]
+        dropped = OutcomeRow(at[1], "expired", 2, of=at[0])
+        head = ledger.advance(head, Delta(9, (*late,), b"seal"))
+        head = ledger.remove(head, [dropped])
+        erased = [OutcomeRow(at[4], "erased", of=at[7]), OutcomeRow(at[6], "erased", of=at[7])]
+        moved = ledger.remove(head, erased)
+        for again in (moved, ledger.remove(moved, [*erased, dropped, OutcomeRow(at[5], "expired", of=at[8])])):
+            assert rows_of(ledger, again) == [dropped, erased[0], late[1], erased[1]]
+            assert ledger.totals(head.log, 0) == Totals(expired=3, erased=2)
+        after = ledger.advance(ledger.head(head.log, 0) or head, Delta(9))
+        assert rows_of(ledger, after) == [dropped, erased[0], late[1], erased[1]]

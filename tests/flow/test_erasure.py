@@ -285,6 +285,13 @@ def span(row: OutcomeRow) -> range:
     return range(row.position.offset, row.position.offset + row.count)
 
 
+def held(data: Path) -> list[int]:
+    """The offsets at which the log's file holds the canary."""
+    with closing(sqlite3.connect(data / "log.sqlite")) as log:
+        found = log.execute("SELECT offset FROM records WHERE instr(value, ?)", (CANARY.encode(),)).fetchall()
+    return [place for (place,) in found]
+
+
 MONTHS = ("2026-01", "2026-02", "2026-03")
 
 
@@ -320,11 +327,86 @@ def test_months_are_dropped_by_an_order_and_what_comes_late_for_them_is_expired(
         assert offsets(engines) == [*range(2, 30, 3), 31, 33, 34, 36]
         assert_balanced(engines)
     assert trailseal("verify", data=data).returncode == 0
-    with closing(sqlite3.connect(data / "log.sqlite")) as log:
-        held = log.execute("SELECT offset FROM records WHERE instr(value, ?)", (CANARY.encode(),)).fetchall()
-    assert [place for (place,) in held] == list(range(2, 30, 3))
+    assert held(data) == list(range(2, 30, 3))
     with closing(sqlite3.connect(data / "ledger.sqlite", isolation_level=None)) as ledger:
         ledger.execute("UPDATE outcomes SET of_offset = 34 WHERE offset = 37")
     told = trailseal("verify", "--form", "ndjson", data=data)
     assert told.returncode == 1
     assert ("unordered-removal", "1/0/37") in [(row.get("kind"), row.get("position")) for row in rows(told)]
+
+
+def late_for_a_dropped_month(data: Path) -> None:
+    """January is dropped by the order at 5; the canary's event at 6, its twin at 7 and another's at 8 are late."""
+    with piped(data) as engines:
+        engines.log.append([dated(number, MONTHS[0]) for number in range(3)])
+        engines.log.append([record("kept"), NewRecord(b"no event")])
+    words = ("--reason", "policy", "--requested-by", "me", "--before", "2026-02", "--yes")
+    assert trailseal("expire", *words, data=data).returncode == 0
+    with piped(data) as engines:
+        engines.log.append([canary("a", timestamp=f"{MONTHS[0]}-04T05:06:07Z")] * 2 + [dated(9, MONTHS[0])])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert kinds(engines) == {4: "dead_letter", **dict.fromkeys((0, 6, 7, 8), "expired")}
+        assert_balanced(engines)
+    assert held(data) == [6, 7]
+
+
+def test_what_came_late_for_a_dropped_month_is_erased_by_the_next_expiry(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    late_for_a_dropped_month(data)
+    words = ("expire", "--reason", "policy", "--requested-by", "me", "--before")
+    assert trailseal(*words, "2026-01", data=data).returncode == 1
+    told = trailseal(*words, "2026-02", data=data)
+    assert rows(told) == [{"month": "2026.01", "partition": "1/0", "events": 0, "duplicates": 0, "late": 3}]
+    assert held(data) == [6, 7]
+    assert trailseal(*words, "2026-02", "--yes", data=data).returncode == 0
+    assert CANARY.encode() not in bytes_of(data)
+    with opened(data) as engines:
+        assert kinds(engines) == {4: "dead_letter", 0: "expired", **dict.fromkeys((6, 7, 8), "erased")}
+        assert {row.of for row in engines.ledger.outcomes(1, 0, kinds=("erased",))} == {Position(1, 0, 9)}
+        assert_balanced(engines)
+    assert trailseal(*words, "2026-02", "--yes", data=data).returncode == 1
+    with piped(data) as engines:
+        engines.log.append([canary("a", timestamp=f"{MONTHS[0]}-04T05:06:07Z")])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert kinds(engines)[10] == "erased"
+        assert offsets(engines) == [3, 5, 9]
+    assert trailseal("verify", data=data).returncode == 0
+
+
+def test_a_subject_is_erased_from_what_came_late_too(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    late_for_a_dropped_month(data)
+    words = ("erase", "--tenant", "acme", "--actor", f"{CANARY}@x", "--reason", "12", "--requested-by", "me")
+    (found,) = rows(trailseal(*words, data=data))
+    assert [found[name] for name in ("events", "retries", "late")] == [0, 0, 2]
+    assert trailseal(*words, "--yes", data=data).returncode == 0
+    assert CANARY.encode() not in bytes_of(data)
+    with opened(data) as engines:
+        assert kinds(engines) == {
+            4: "dead_letter",
+            **dict.fromkeys((0, 8), "expired"),
+            **dict.fromkeys((6, 7), "erased"),
+        }
+        assert_balanced(engines)
+    assert trailseal("verify", data=data).returncode == 0
+
+
+def test_an_erasure_of_what_came_late_killed_between_any_two_steps_ends_the_same(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    late_for_a_dropped_month(data)
+    with opened(data, "import") as engines:
+        engines.log.append([order(engines, data, 6, 7), record("after")])
+    for number, (step, after) in enumerate((step, after) for step in STEPS for after in (False, True)):
+        copy = tmp_path / str(number)
+        shutil.copytree(data, copy)
+        child = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("erasure_child.py")), str(copy), step, str(int(after))],
+            check=False,
+            timeout=60,
+        )
+        assert child.returncode == -signal.SIGKILL, (step, after)
+        with piped(copy) as engines:
+            until(lambda engines=engines: caught_up(engines.log, engines.ledger))  # type: ignore[misc] # bound now
+            assert {place for place, kind in kinds(engines).items() if kind == "erased"} == {6, 7}, (step, after)
+            assert_balanced(engines)
+        assert CANARY.encode() not in bytes_of(copy), (step, after)

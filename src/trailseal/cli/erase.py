@@ -19,7 +19,7 @@ from trailseal.model.timestamps import format_rfc3339, month
 from trailseal.sealing.admin_records import Mandate
 from trailseal.telemetry import set_up_logging
 
-_COUNTS: Final = ("events", "duplicates", "dead_letters", "retries")
+_COUNTS: Final = ("events", "duplicates", "dead_letters", "retries", "late")
 
 
 def erase(
@@ -105,9 +105,9 @@ def _write(found: list[Selection], form: Form) -> None:
         return
     months = Counter(month(at) for one in found for at in one.events.values())
     draw_table(
-        ("partition", "events", "duplicates", "dead letters", "retries", "first", "last"),
+        ("partition", "events", "duplicates", "dead letters", "retries", "late", "first", "last"),
         [tuple(row[name] for name in ("partition", *_COUNTS, "first", "last")) for row in rows],
-        numbers=frozenset(("events", "duplicates", "dead letters", "retries")),
+        numbers=frozenset(("events", "duplicates", "dead letters", "retries", "late")),
     )
     if months:
         draw_table(("month", "events"), sorted(months.items()), numbers=frozenset(("events",)))

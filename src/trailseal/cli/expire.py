@@ -34,7 +34,8 @@ def expire(
 
     Nothing expires by itself. Without --yes nothing is changed. With it, records that say who asked and why, signed
     by the log's keys, are appended for each month and partition, and carried out like those of `trailseal erase`.
-    An event that arrives later for a dropped month is `expired` at once. Every proof and checkpoint stays valid.
+    An event that arrives later for a dropped month is `expired` at once; run this again, and the log forgets its
+    record too. Every proof and checkpoint stays valid.
     Exit status 1 where nothing was found.
     """
     mandate = Mandate(requested_by or user(), reason, approved_by)
@@ -45,7 +46,9 @@ def expire(
         tell_retention(engines)
         heads = heads_of(engines)
         first = _month(before, month(engines.clock.now_us()))
-        found = select_before(engines.index, engines.ledger, heads, first)
+        if engines.erasable is None:
+            raise UsageError("These engines cannot drop months.")
+        found = select_before(engines.erasable, engines.index, engines.ledger, heads, first)
         _write(found, form)
         tell_pending(engines, heads)
         if not found:
@@ -56,17 +59,24 @@ def expire(
             return
         with Ordering(settings, engines) as ordering:
             for one in found:
-                counts: dict[str, int | str] = {
-                    "month": one.month,
-                    "events": len(one.events),
-                    "duplicates": len(one.duplicates),
-                }
-                said = Mandate(mandate.requested_by, mandate.reason, mandate.approved_by, counts)
-                ordering.order(AdminKind.EXPIRE, one.head, one.offsets, said)
+                _order(ordering, one, mandate)
             ordering.wait()
     finally:
         engines.close()
     notice("Dropped. The books show it (`trailseal reconcile`), and the log says who asked and why.")
+
+
+def _order(ordering: Ordering, one: Expiry, mandate: Mandate) -> None:
+    """A month is dropped once; what came late for it is erased by an order of its own."""
+    dropped = {"events": len(one.events), "duplicates": len(one.duplicates)}
+    for kind, offsets, counts in (
+        (AdminKind.EXPIRE, one.offsets, dropped),
+        (AdminKind.ERASE, sorted(one.late), {"late": len(one.late)}),
+    ):
+        if offsets:
+            details: dict[str, int | str] = {"month": one.month, **counts}
+            said = Mandate(mandate.requested_by, mandate.reason, mandate.approved_by, details)
+            ordering.order(kind, one.head, offsets, said)
 
 
 def _month(text: str, now: str) -> str:
@@ -85,11 +95,12 @@ def _write(found: list[Expiry], form: Form) -> None:
             "partition": f"{one.head.log}/{one.head.partition}",
             "events": len(one.events),
             "duplicates": len(one.duplicates),
+            "late": len(one.late),
         }
         for one in found
     ]
     if not as_table(form):
         write_ndjson(rows)
         return
-    columns = ("month", "partition", "events", "duplicates")
-    draw_table(columns, [tuple(row.values()) for row in rows], numbers=frozenset(("events", "duplicates")))
+    columns = ("month", "partition", "events", "duplicates", "late")
+    draw_table(columns, [tuple(row.values()) for row in rows], numbers=frozenset(columns[2:]))

@@ -23,7 +23,7 @@ from trailseal.errors import IntegrityViolation, InvalidEvent, PipelineFault, Pr
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.decode import decode_one
 from trailseal.event_consumer.rebuild import as_once_indexed
-from trailseal.event_consumer.retention import MONTH
+from trailseal.event_consumer.retention import MONTH, is_late
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.event_consumer.tombstones import tombstone_key, tombstone_of
 from trailseal.formats import RESERVED_HEADER, decode_admin
@@ -157,6 +157,7 @@ def _write_rows(
     removed = {
         offset
         for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, REMOVED)
+        if order.statement.kind is AdminKind.EXPIRE or not is_late(erasable, row)
         for offset in range(row.position.offset, row.position.offset + row.count)
     }
     missing = [position for position in positions if position.offset not in removed]

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from trailseal.errors import Fenced
+from trailseal.event_consumer.decode import decode_one
 from trailseal.model.event import RESERVED_TENANT
-from trailseal.model.outcomes import Head
-from trailseal.model.projection import SortKey
+from trailseal.model.outcomes import Head, OutcomeRow
+from trailseal.model.projection import Entry, SortKey
 from trailseal.model.query import Query
 from trailseal.model.record import Position
 from trailseal.model.timestamps import month, parse_rfc3339
+from trailseal.ports.erasure import Erasable
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 
@@ -38,27 +41,40 @@ class Expiry:
         month: ``YYYY.MM``.
         events: of the month.
         duplicates: of those events.
+        late: that came after the month was dropped, and that the log still holds.
     """
 
     head: Head
     month: str
     events: set[int] = field(default_factory=set)
     duplicates: set[int] = field(default_factory=set)
+    late: set[int] = field(default_factory=set)
 
     @property
     def offsets(self) -> list[int]:
-        """All of them, ascending."""
+        """Those that are dropped with the month, ascending; what is late has to be erased."""
         return sorted(self.events | self.duplicates)
 
 
-def select_before(index: EventIndex, ledger: Ledger, heads: Sequence[Head], before: str) -> list[Expiry]:
+def is_late(erasable: Erasable, row: OutcomeRow) -> bool:
+    """Whether the row is of an event that came too late and whose record the log holds until it is erased.
+
+    A log that forgets by itself holds none for long.
+    """
+    return row.kind == "expired" and row.event_id is not None and erasable.log is not None
+
+
+def select_before(
+    erasable: Erasable, index: EventIndex, ledger: Ledger, heads: Sequence[Head], before: str
+) -> list[Expiry]:
     """Find every event of the months before one, by month and partition; nothing is changed.
 
     Trailseal's own events are left out: they say what was removed, and why.
 
     Args:
+        erasable: whose log holds what came late.
         index: searched from its oldest event on.
-        ledger: whose rows lead to duplicates.
+        ledger: whose rows lead to duplicates, and to what came late.
         heads: of the partitions.
         before: ``YYYY.MM``, the first month that stays.
 
@@ -88,7 +104,20 @@ def select_before(index: EventIndex, ledger: Ledger, heads: Sequence[Head], befo
             if name is not None:
                 place = name, head.log, head.partition
                 found.setdefault(place, Expiry(head, name)).duplicates.add(row.position.offset)
+        for name, offset in _late(erasable, ledger, head, before):
+            found.setdefault((name, head.log, head.partition), Expiry(head, name)).late.add(offset)
     return [found[place] for place in sorted(found)]
+
+
+def _late(erasable: Erasable, ledger: Ledger, head: Head, before: str) -> Iterator[tuple[str, int]]:
+    """Month and offset of what came late for one of the months before."""
+    rows = ledger.outcomes(head.log, head.partition, 0, head.next, ("expired",))
+    late = (row.position for row in rows if is_late(erasable, row))
+    while some := list(islice(late, _PAGE)):
+        for record in erasable.records.fetch(some):
+            made = None if record is None else decode_one(record, erasable.records.origin)
+            if isinstance(made, Entry) and made.month < before:
+                yield made.month, made.projection.position.offset
 
 
 class DroppedMonths:

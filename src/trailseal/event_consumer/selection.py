@@ -1,7 +1,8 @@
 """What an erasure would take: the records of one subject, wherever the log and its books hold them.
 
 The index finds the events, the rows their duplicates, the kept records the dead letters. A retry of an event that
-was erased before stays out of the index, and its record is in the log all the same: the rows lead to it.
+was erased before, or an event of a dropped month, stays out of the index, and its record is in the log all the
+same: the rows lead to it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from trailseal.errors import InvalidEvent, UsageError
+from trailseal.event_consumer.retention import is_late
 from trailseal.formats import decode_record
 from trailseal.model.event import RESERVED_TENANT, Event
-from trailseal.model.outcomes import Head, OutcomeKind
+from trailseal.model.outcomes import REMOVED, Head, OutcomeKind
 from trailseal.model.projection import SortKey
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.record import HEADER_TENANT, Position, Record
@@ -73,6 +75,7 @@ class Selection:
         duplicates: of those events.
         dead_letters: that are the subject's, or name it.
         retries: records that came again after an erasure.
+        late: that came after their month was dropped.
     """
 
     head: Head
@@ -80,11 +83,12 @@ class Selection:
     duplicates: set[int] = field(default_factory=set)
     dead_letters: set[int] = field(default_factory=set)
     retries: set[int] = field(default_factory=set)
+    late: set[int] = field(default_factory=set)
 
     @property
     def offsets(self) -> list[int]:
         """All of them, ascending."""
-        return sorted({*self.events, *self.duplicates, *self.dead_letters, *self.retries})
+        return sorted({*self.events, *self.duplicates, *self.dead_letters, *self.retries, *self.late})
 
 
 def select(
@@ -121,7 +125,7 @@ def _look_through_rows(
     head, records = found.head, erasable.records
     kinds: list[OutcomeKind] = ["duplicate", "dead_letter"]
     if erasable.log is not None:
-        kinds.append("erased")  # where the log forgets by itself, the record of a retry is nowhere else
+        kinds += REMOVED  # where the log forgets by itself, the record of what came afterwards is nowhere else
     for row in ledger.outcomes(head.log, head.partition, 0, head.next, kinds):
         at = row.position
         if row.kind == "duplicate":
@@ -131,9 +135,9 @@ def _look_through_rows(
             kept = ledger.kept(at)
             if kept is not None and _is_of(kept, records.origin, subject):
                 found.dead_letters.add(at.offset)
-        else:
+        elif row.kind == "erased" or is_late(erasable, row):
             run = [Position(at.log, at.partition, at.offset + number) for number in range(row.count)]
-            found.retries.update(
+            (found.retries if row.kind == "erased" else found.late).update(
                 record.position.offset
                 for record in records.fetch(run)
                 if record is not None and not record.is_erased and _is_of(record, records.origin, subject)

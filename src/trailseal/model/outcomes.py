@@ -15,6 +15,14 @@ REMOVED: tuple[OutcomeKind, ...] = ("erased", "expired")
 """Kinds of what an order removed."""
 
 
+def replaced_by(removal: OutcomeKind) -> tuple[OutcomeKind, ...]:
+    """The kinds whose rows a removal takes the place of, each a row of one position.
+
+    An erasure takes that of an ``expired`` row too: of an event that came after its month was dropped.
+    """
+    return ("duplicate", "id_collision", "dead_letter", *(("expired",) if removal == "erased" else ()))
+
+
 class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
     """What became of a record (or a run of offsets) that is not simply indexed.
 

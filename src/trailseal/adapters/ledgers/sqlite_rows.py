@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from trailseal.adapters.sqlite_files import SqliteFile
-from trailseal.model.outcomes import OutcomeKind, OutcomeRow, Totals
+from trailseal.model.outcomes import OutcomeKind, OutcomeRow, Totals, replaced_by
 from trailseal.model.record import Position
 
 KINDS: tuple[OutcomeKind, ...] = ("duplicate", "id_collision", "dead_letter", "gap", "expired", "erased")
@@ -19,8 +19,6 @@ KINDS: tuple[OutcomeKind, ...] = ("duplicate", "id_collision", "dead_letter", "g
 
 _NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _PAGE = 1_000
-_REPLACED: tuple[OutcomeKind, ...] = ("duplicate", "id_collision", "dead_letter")
-"""What a removal takes the place of; a row of each is of one position."""
 
 # Clustered by kind, so that ten dead letters among ten million duplicates are found at once; all kinds together
 # are a merge. `span` is the bit length of `count`: a run that reaches into a range starts at most 2^span before it.
@@ -95,10 +93,10 @@ def replace_rows(connection: sqlite3.Connection, rows: Sequence[OutcomeRow]) -> 
     sums = dict.fromkeys(KINDS, 0)
     for row in rows:
         at = row.position
-        for kind in _REPLACED:
+        for kind in replaced_by(row.kind):
             gone = connection.execute(
                 "DELETE FROM outcomes WHERE log = ? AND partition = ? AND kind = ? AND offset >= ? AND offset < ?"
-                " RETURNING count",
+                " AND count = 1 RETURNING count",
                 (at.log, at.partition, _NUMBERS[kind], at.offset, at.offset + row.count),
             ).fetchall()
             sums[kind] -= sum(count for (count,) in gone)

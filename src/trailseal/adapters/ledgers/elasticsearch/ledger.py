@@ -17,7 +17,6 @@ from trailseal.adapters.elasticsearch.records import StoredRecord, rebuilt_recor
 from trailseal.adapters.ledgers.elasticsearch.heads import Heads
 from trailseal.adapters.ledgers.elasticsearch.layout import DOCUMENTS, HEADS, KEPT
 from trailseal.adapters.ledgers.elasticsearch.rows import (
-    REPLACED,
     Rows,
     all_gone,
     all_there,
@@ -28,7 +27,7 @@ from trailseal.adapters.ledgers.elasticsearch.rows import (
 from trailseal.adapters.ledgers.elasticsearch.seals import ElasticsearchSeals
 from trailseal.adapters.ledgers.elasticsearch.store import DocumentStore, version_text
 from trailseal.errors import Fenced, Unavailable, UsageError
-from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow, Totals
+from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow, Totals, replaced_by
 from trailseal.model.record import Position, Record
 from trailseal.ports.ledger import Document
 
@@ -306,11 +305,17 @@ class ElasticsearchLedger:
 
 def _without_replaced(found: Iterator[OutcomeRow], removals: Sequence[OutcomeRow]) -> Iterator[OutcomeRow]:
     """Rows without those whose place a removal has taken that is not a document yet."""
-    runs = sorted((row.position.offset, row.position.offset + row.count) for row in removals)
+    runs = sorted(removals, key=_offset)
     for row in found:
-        at = bisect_right(runs, (row.position.offset, 2**63)) - 1
-        if row.kind not in REPLACED or at < 0 or row.position.offset >= runs[at][1]:
+        at = bisect_right(runs, row.position.offset, key=_offset) - 1
+        removal = runs[at] if at >= 0 else None
+        within = removal is not None and row.position.offset < removal.position.offset + removal.count
+        if removal is None or not within or row.count > 1 or row.kind not in replaced_by(removal.kind):
             yield row
+
+
+def _offset(row: OutcomeRow) -> int:
+    return row.position.offset
 
 
 def _kept_id(position: Position) -> str:

@@ -12,15 +12,13 @@ from trailseal.adapters.elasticsearch.connection import Connection, decoded
 from trailseal.adapters.ledgers.elasticsearch.layout import OUTCOMES
 from trailseal.adapters.ledgers.elasticsearch.store import DocumentStore
 from trailseal.errors import PipelineFault, Unavailable
-from trailseal.model.outcomes import OutcomeKind, OutcomeRow
+from trailseal.model.outcomes import OutcomeKind, OutcomeRow, replaced_by
 
 PAGE: Final = 1_000
 _SERVER_ERROR: Final = 500
 _TRANSIENT: Final = frozenset({401, 403, 408, 429})
 _DONE: Final = frozenset({200, 201, 409})
 _GONE: Final = frozenset({200, 404})
-REPLACED: Final[tuple[OutcomeKind, ...]] = ("duplicate", "id_collision", "dead_letter")
-"""What a removal takes the place of; a row of each is of one position."""
 
 
 class RowDocument(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -162,14 +160,17 @@ class Rows:
         """The rows whose place these removals take, once each; all rows have to be documents by now."""
         found: dict[str, OutcomeRow] = {}
         single = [row for row in removals if row.count == 1]
-        names = [row_id(msgspec.structs.replace(row, kind=kind)) for row in single for kind in REPLACED]
+        names = [
+            row_id(msgspec.structs.replace(row, kind=kind)) for row in single for kind in replaced_by(row.kind)
+        ]
         for start in range(0, len(names), PAGE):
             stored = self._store.get_many(names[start : start + PAGE])
-            found |= {name: _SOURCE.decode(document.source).row for name, document in stored.items()}
+            told = (_SOURCE.decode(document.source).row for document in stored.values())
+            found |= {row_id(row): row for row in told if row.count == 1}
         for run in (row for row in removals if row.count > 1):
             at = run.position
-            rows = self.find(at.log, at.partition, at.offset, at.offset + run.count, REPLACED)
-            found |= {row_id(row): row for row in rows}
+            rows = self.find(at.log, at.partition, at.offset, at.offset + run.count, replaced_by(run.kind))
+            found |= {row_id(row): row for row in rows if row.count == 1}
         return list(found.values())
 
     def delete(self, rows: Sequence[OutcomeRow]) -> None:
