@@ -85,7 +85,9 @@ class Settings(BaseSettings):
         description="Name of this site, like audit.example.com: what the names of new logs begin with.",
     )
     witnesses: str = Field(
-        "", description="Witnesses that cosign checkpoints: `URL VKEY`, several separated by commas."
+        "",
+        description="Witnesses that cosign checkpoints: `URL VKEY`, several separated by commas; further keys of"
+        " a witness follow its first.",
     )
     open_integrity: bool = Field(
         default=False, description="Give tiles, checkpoints and consistency proofs to everybody, as public logs do."

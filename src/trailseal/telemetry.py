@@ -49,7 +49,8 @@ CHECKPOINT_AGE = Gauge(
 )
 COSIGNED_AGE = Gauge(
     "trailseal_cosigned_checkpoint_age_seconds",
-    "Age of the newest checkpoint that a witness cosigned: what was sealed since could still be forked unseen.",
+    "Age of the newest checkpoint that a witness cosigned, or of the log before the first: what was sealed since"
+    " could still be forked unseen.",
     ["partition"],
 )
 WITNESS_ANSWERS = Counter(

@@ -55,14 +55,16 @@ def sealing_consumer(
 
 
 @contextmanager
-def witness(folder: Path, name: str = "witness.example/1") -> Iterator[tuple[WitnessFolder, HttpWitness]]:
+def witness(
+    folder: Path, name: str = "witness.example/1", *, post_quantum: bool = False
+) -> Iterator[tuple[WitnessFolder, HttpWitness]]:
     """A witness that serves until the block is left."""
-    made = WitnessFolder.make(folder, name, NOW)
+    made = WitnessFolder.make(folder, name, NOW, post_quantum=post_quantum)
     server = witness_server(made, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield made, HttpWitness(f"http://127.0.0.1:{server.server_port}", made.key)
+        yield made, HttpWitness(f"http://127.0.0.1:{server.server_port}", made.keys)
     finally:
         server.shutdown()
         thread.join()

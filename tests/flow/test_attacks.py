@@ -319,13 +319,13 @@ def test_a_witness_does_not_cosign_a_fork_and_so_gives_it_away(tmp_path: Path) -
     data, copy = tmp_path / "data", tmp_path / "copy"
     run_pipeline(data, record("e0"))
     with witness(tmp_path / "witness") as (folder, client):
-        folder.watch(log_key(data).vkey())
-        given = {"witnesses": f"{client.url} {client.key.vkey()}"}
+        folder.watch([log_key(data).vkey()])
+        given = {"witnesses": f"{client.url} {client.keys[0].vkey()}"}
         run_pipeline(data, record("e1"), **given)
         shutil.copytree(data, copy)
         run_pipeline(data, *(record(f"true{number}") for number in range(5)), **given)
         run_pipeline(copy, *(record(f"false{number}") for number in range(9)), **given)
-    vouched = {"witnesses": (client.key,), "quorum": 1}
+    vouched = {"witnesses": client.keys, "quorum": 1}
     (true,) = verified(data, **vouched).logs
     (false,) = verified(copy, **vouched).logs
     assert true.cosigned == true.size == 8

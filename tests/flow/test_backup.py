@@ -213,8 +213,8 @@ def test_a_folder_that_is_not_empty_is_left_alone(data: Path) -> None:
 def test_a_log_goes_on_only_where_no_witness_knows_more_of_it(data: Path, tmp_path: Path) -> None:
     vkey = trailseal("keys", "show", data=data).stdout.decode().split()[-1]
     with witness(tmp_path / "witness") as (folder, there):
-        folder.watch(vkey)
-        settings = {"TRAILSEAL_WITNESSES": f"{there.url} {there.key.vkey()}"}
+        folder.watch([vkey])
+        settings = {"TRAILSEAL_WITNESSES": f"{there.url} {there.keys[0].vkey()}"}
         backup = made(data, "--with-keys")
         same = restored(backup, "--continue", name="same", **settings)
         assert [event["position"] for event in taken_in(same)][-1] == "1/0/5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from flow.running import caught_up, record, running, until
 from flow.sealing import NOW, sealing_consumer, witness
 from flow.test_attacks import edited, found, removal_order, run_pipeline, verified
 from flow.test_backup import made, restored
-from flow.test_commands import line, rows, trailseal
+from flow.test_commands import COMMAND, line, rows, trailseal
+from trailseal.adapters.witness import witnesses_from
 from trailseal.bootstrap import Engines
 from trailseal.merkle.notes import Algorithm, Note, VerifierKey
-from trailseal.merkle.signing import SeedSigner
+from trailseal.merkle.signing import SeedSigner, open_checkpoint
 from trailseal.sealing.checkpoints import CheckpointSigner, merged, published_keys
 from trailseal.sealing.evidence import Evidence
 from trailseal.sealing.keys import KeyFile
@@ -217,8 +219,46 @@ def test_a_witness_cosigns_by_either_key_and_passes_a_line_it_does_not_know(benc
                 log = SealedLog.stored(bench.ledger, bench.number, 0)
                 assert log is not None
                 key = KeyFile(tmp_path / "seal.key").ring().verifiers(log.origin)[place]
-                folder.watch(key.vkey())
+                folder.watch([key.vkey()])
                 until(lambda: folder.head(key.name).size == place + 2, "its cosignature")  # noqa: B023 - awaited here
+
+
+def test_a_witness_with_two_keys_cosigns_with_both_and_either_alone_is_believed(
+    bench: Bench, tmp_path: Path
+) -> None:
+    with witness(tmp_path / "w", post_quantum=True) as (folder, client):
+        assert [key.algorithm for key in client.keys] == [
+            Algorithm.COSIGNATURE_ED25519,
+            Algorithm.COSIGNATURE_ML_DSA_44,
+        ]
+        bench.log.append([record("a")])
+        with running(sealing_consumer(bench, tmp_path, witnesses=[client])):
+            until(lambda: caught_up(bench.log, bench.ledger))
+            log = SealedLog.stored(bench.ledger, bench.number, 0)
+            assert log is not None
+            ring = KeyFile(tmp_path / "seal.key").ring()
+            folder.watch([key.vkey() for key in ring.verifiers(log.origin)])
+
+            def cosigned(key: VerifierKey) -> bool:
+                stored = bench.ledger.seals.checkpoint(bench.number, 0)
+                if stored is None:
+                    return False
+                note = merged(stored).to_bytes()
+                return len(open_checkpoint(note, log.origin, ring.verifiers(log.origin), [key]).cosignatures) == 1
+
+            until(lambda: all(cosigned(key) for key in client.keys), "a cosignature by each key")
+
+
+def test_a_witness_takes_on_a_post_quantum_key_and_keeps_the_other(tmp_path: Path) -> None:
+    def witness_command(*words: str) -> bytes:
+        return subprocess.run([*COMMAND, "witness", *words], capture_output=True, timeout=60, check=True).stdout
+
+    named = (str(tmp_path / "w"), "--name", "w.example/1")
+    one = witness_command("init", *named)
+    both = witness_command("init", *named, "--post-quantum")
+    assert both.startswith(one)
+    assert witness_command("show", named[0]) == both
+    assert len(witnesses_from(f"http://w.example {both.decode()}")[0].keys) == 2
 
 
 def test_the_commands_from_adopting_the_key_to_verifying_with_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from flow.conftest import Bench
 from flow.running import caught_up, record, running, until
@@ -14,11 +15,11 @@ from trailseal.adapters.witness import HttpWitness, witnesses_from
 from trailseal.errors import IntegrityViolation, SettingsError
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.leaf import EntryType, LeafEntry
-from trailseal.merkle.notes import VerifierKey
-from trailseal.merkle.signing import OpenedCheckpoint, open_checkpoint
+from trailseal.merkle.notes import Algorithm, VerifierKey
+from trailseal.merkle.signing import OpenedCheckpoint, SeedSigner, open_checkpoint
 from trailseal.model.outcomes import Delta
 from trailseal.model.record import NewRecord
-from trailseal.sealing.checkpoints import merged
+from trailseal.sealing.checkpoints import CheckpointSigner, merged
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
@@ -95,7 +96,7 @@ def test_a_witness_cosigns_what_grows_and_again_what_does_not(bench: Bench, tmp_
         with running(sealing_consumer(bench, tmp_path, witnesses=[client])):
             until(lambda: signed_size(bench, tmp_path) == 2)
             (key,) = KeyFile(tmp_path / "seal.key").ring().verifiers(sealed_log(bench).origin)
-            folder.watch(key.vkey())
+            folder.watch([key.vkey()])
             until(lambda: _cosigned(bench, tmp_path, client, 2), "the witness's first cosignature")
             bench.log.append([record(f"b{n}") for n in range(700)])
             until(lambda: _cosigned(bench, tmp_path, client, 702), "one of the larger tree")
@@ -103,8 +104,28 @@ def test_a_witness_cosigns_what_grows_and_again_what_does_not(bench: Bench, tmp_
 
 
 def _cosigned(bench: Bench, folder: Path, client: HttpWitness, size: int) -> bool:
-    opened = newest(bench, folder, (client.key,))
+    opened = newest(bench, folder, client.keys)
     return opened is not None and opened.checkpoint.size == size and len(opened.cosignatures) == 1
+
+
+def test_before_the_first_cosignature_the_age_told_is_that_of_the_log(bench: Bench, tmp_path: Path) -> None:
+    with witness(tmp_path / "w") as (folder, client):
+        bench.log.append([record("a")])
+        with running(sealing_consumer(bench, tmp_path, witnesses=[client])):
+            until(lambda: signed_size(bench, tmp_path) == 2)
+            log = sealed_log(bench)
+            signer = CheckpointSigner(bench.ledger, KeyFile(tmp_path / "seal.key").ring, lambda: 0)
+            assert signer.last_cosigned(log, client.keys) == log.begun_ms // 1_000
+            until(lambda: cosigned_age() is not None, "an age although the witness refuses")
+            folder.watch([key.vkey() for key in KeyFile(tmp_path / "seal.key").ring().verifiers(log.origin)])
+            until(lambda: _cosigned(bench, tmp_path, client, 2))
+            opened = newest(bench, tmp_path, client.keys)
+            assert opened is not None
+            assert signer.last_cosigned(log, client.keys) == opened.cosignatures[0].time
+
+
+def cosigned_age() -> float | None:
+    return REGISTRY.get_sample_value("trailseal_cosigned_checkpoint_age_seconds", {"partition": "0"})
 
 
 def test_a_witness_that_is_away_holds_nothing_up(bench: Bench, tmp_path: Path) -> None:
@@ -171,7 +192,14 @@ def test_a_head_whose_tree_does_not_belong_to_it_stops_the_consumer(bench: Bench
     assert isinstance(consumer.fault, IntegrityViolation)
 
 
-@pytest.mark.parametrize("text", ["nonsense", "ftp://w.example x+00000000+AA", "http://w.example"])
+ONE, OTHER = (
+    SeedSigner(name, Algorithm.COSIGNATURE_ED25519, bytes(32)).key.vkey() for name in ("w.example/1", "w.example/2")
+)
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense", "ftp://w.example x+00000000+AA", "http://w.example", f"http://w.example {ONE} {OTHER}"]
+)
 def test_a_setting_that_names_no_witness_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="witnesses"):
         witnesses_from(text)

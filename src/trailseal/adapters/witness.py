@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -19,23 +20,28 @@ class HttpWitness:
 
     Args:
         url: http or https.
-        key: see `Witness.key`.
+        keys: see `Witness.keys`; at least one, all of one name.
 
     Attributes:
         url: as given.
     """
 
-    def __init__(self, url: str, key: VerifierKey) -> None:
+    def __init__(self, url: str, keys: Sequence[VerifierKey]) -> None:
         self._parts = urlsplit(url)
         if self._parts.scheme not in {"http", "https"} or not self._parts.hostname:
             raise SettingsError(f"witnesses: {url!r} is no http or https URL.")
         self.url = url
-        self._key = key
+        self._keys = tuple(keys)
 
     @property
-    def key(self) -> VerifierKey:
-        """See `Witness.key`."""
-        return self._key
+    def name(self) -> str:
+        """See `Witness.name`."""
+        return self._keys[0].name
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """See `Witness.keys`."""
+        return self._keys
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """See `Witness.add_checkpoint`."""
@@ -47,26 +53,29 @@ class HttpWitness:
             answer = connection.getresponse()
             return WitnessAnswer(answer.status, answer.read(_LARGEST_ANSWER))
         except (OSError, HTTPException) as error:
-            raise Unavailable(f"The witness {self._key.name} does not answer: {error}.") from error
+            raise Unavailable(f"The witness {self.name} does not answer: {error}.") from error
         finally:
             connection.close()
 
 
 def witnesses_from(text: str) -> tuple[HttpWitness, ...]:
-    """The witnesses of a setting: ``URL VKEY``, several separated by commas.
+    """The witnesses of a setting: ``URL VKEY``, several separated by commas; a witness may have several keys.
 
     Raises:
-        SettingsError: one of them is no URL and key.
+        SettingsError: one of them is no URL with keys of one name.
     """
     return tuple(_witness(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _witness(text: str) -> HttpWitness:
-    url, _, vkey = text.partition(" ")
+    url, *vkeys = text.split()
     try:
-        key = VerifierKey.parse(vkey.strip())
+        keys = [VerifierKey.parse(vkey) for vkey in vkeys or [""]]
     except InvalidNote as error:
         raise SettingsError(f"witnesses: {text!r} is not `URL VKEY`: {error}.") from error
-    if key.algorithm is Algorithm.ED25519:
-        raise SettingsError(f"witnesses: the key of {key.name} signs notes, not cosignatures (type 04 or 06).")
-    return HttpWitness(url, key)
+    for key in keys:
+        if key.algorithm is Algorithm.ED25519:
+            raise SettingsError(f"witnesses: the key of {key.name} signs notes, not cosignatures (type 04 or 06).")
+        if key.name != keys[0].name:
+            raise SettingsError(f"witnesses: {keys[0].name} and {key.name} are two witnesses: put a comma between.")
+    return HttpWitness(url, keys)

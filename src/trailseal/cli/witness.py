@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from trailseal.cli.output import notice
+from trailseal.cli.signals import answer_in_a_thread
 from trailseal.errors import UsageError
 from trailseal.merkle.witness import MAX_REQUEST_SIZE
 from trailseal.model.timestamps import format_rfc3339
@@ -27,25 +28,30 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The witness's ow
 def init(
     folder: Folder,
     name: Annotated[str, typer.Option("--name", help="The witness's name, for example witness.example/w1.")],
+    post_quantum: Annotated[
+        bool, typer.Option("--post-quantum", help="An ML-DSA-44 key beside it, also in a folder that is there.")
+    ] = False,
 ) -> None:
-    """Make a witness and print the key that its cosignatures are checked with."""
-    typer.echo(WitnessFolder.make(folder, name, format_rfc3339(time.time_ns() // 1_000)).key.vkey())
+    """Make a witness and print the key that its cosignatures are checked with, with --post-quantum both."""
+    now = format_rfc3339(time.time_ns() // 1_000)
+    _tell_keys(WitnessFolder.make(folder, name, now, post_quantum=post_quantum))
 
 
 @witness.command("add")
 def add(
     folder: Folder,
-    vkey: Annotated[str, typer.Argument(metavar="VKEY", help="The log's key, of `trailseal keys show`.")],
+    vkeys: Annotated[list[str], typer.Argument(metavar="VKEY", help="Keys of logs, of `trailseal keys show`.")],
 ) -> None:
-    """Watch a log from now on, or accept one more key of it; a running witness sees it at once."""
-    notice(f"{WitnessFolder(folder).watch(vkey).name} is watched.")
+    """Watch logs from now on, or accept more keys of them; a running witness sees it at once."""
+    for name in WitnessFolder(folder).watch(vkeys):
+        notice(f"{name} is watched.")
 
 
 @witness.command("show")
 def show(folder: Folder) -> None:
-    """Print the witness's key, and every log with the size last cosigned."""
+    """Print the witness's keys, and every log with the size last cosigned."""
     found = WitnessFolder(folder)
-    typer.echo(found.key.vkey())
+    _tell_keys(found)
     for origin in sorted(found.logs()):
         typer.echo(f"{found.head(origin).size} {origin}")
 
@@ -63,8 +69,14 @@ def serve(
     except OSError as error:
         raise UsageError(f"Cannot listen on {host}:{port} ({error.strerror}): choose another --port.") from error
     notice(f"The witness listens on http://{host}:{server.server_port}/add-checkpoint. Ctrl-C stops it.")
+    answer_in_a_thread(server.shutdown)
     with server:
         server.serve_forever()
+
+
+def _tell_keys(made: WitnessFolder) -> None:
+    for key in made.keys:
+        typer.echo(key.vkey())
 
 
 def witness_server(folder: WitnessFolder, host: str, port: int) -> ThreadingHTTPServer:

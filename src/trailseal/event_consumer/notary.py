@@ -11,7 +11,7 @@ from trailseal.errors import Fenced, Unavailable
 from trailseal.event_consumer.seal import Seals
 from trailseal.model.outcomes import Head
 from trailseal.ports.clock import Clock
-from trailseal.sealing.checkpoints import CheckpointSigner, Published, cosigned_at
+from trailseal.sealing.checkpoints import CheckpointSigner, Published
 from trailseal.sealing.cosigning import Cosigning
 from trailseal.telemetry import CHECKPOINT_AGE, COSIGNED_AGE, logger
 
@@ -142,19 +142,16 @@ class Notary:
         self.tell(now)
 
     def _ask(self, published: Sequence[Published]) -> dict[int, int]:
-        """Newest cosignature's time by partition."""
+        """Newest cosignature's time by partition; of a log that has none, when it began."""
         cosigned: dict[int, int] = {}
-        keys = [witness.key for witness in self._cosigning.witnesses]
+        keys = [key for witness in self._cosigning.witnesses for key in witness.keys]
         for one in published:
             lines = self._cosigning.ask(one)
             try:
                 self._signer.add_cosignatures(one, lines)
+                cosigned[one.log.partition] = self._signer.last_cosigned(one.log, keys)
             except Unavailable as error:
                 logger("sealing").warning("cosignature_late", partition=one.log.partition, why=str(error))
-                continue
-            newest = cosigned_at(one.note.with_signatures(lines), keys) if lines else None
-            if newest is not None:
-                cosigned[one.log.partition] = newest
         return cosigned
 
 

@@ -25,8 +25,13 @@ class Witness(Protocol):
     """One witness. Safe to use from many threads."""
 
     @property
-    def key(self) -> VerifierKey:
-        """The key whose cosignatures count."""
+    def name(self) -> str:
+        """The name that its keys have."""
+        ...
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """The keys whose cosignatures count."""
         ...
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:

@@ -93,6 +93,12 @@ class CheckpointSigner:
         log = published.log
         self._ledger.seals.add_signatures(log.log, log.partition, published.checkpoint.size, added)
 
+    def last_cosigned(self, log: SealedLog, witnesses: Sequence[VerifierKey]) -> int:
+        """When one of these keys cosigned last, POSIX seconds; where none ever did, when the log began."""
+        stored = self._ledger.seals.checkpoints(log.log, log.partition)
+        found = (cosigned_at(merged(one), witnesses) for one in stored)
+        return next((time for time in found if time is not None), log.begun_ms // 1_000)
+
     def _refuse_overtaken(self, head: Head, newest: StoredCheckpoint) -> None:
         if newest.size > SealState.of(head.seal).edge.size:
             now = self._ledger.head(head.log, head.partition)

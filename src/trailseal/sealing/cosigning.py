@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Final
 
 from trailseal.errors import Unavailable
 from trailseal.merkle.checkpoints import parse_size
@@ -17,6 +18,11 @@ from trailseal.telemetry import WITNESS_ANSWERS, logger
 
 _ATTEMPTS = 2
 """The size a witness knows is asked for by a first request and told by its 409."""
+_REFUSALS: Final[dict[int, str]] = {
+    HTTPStatus.NOT_FOUND: "it does not watch this log: give it the lines of `trailseal keys show`",
+    HTTPStatus.FORBIDDEN: "it knows none of the keys that sign: give it the lines of `trailseal keys show`",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "it has cosigned another history of this log; run `trailseal verify`",
+}
 
 
 class Cosigning:
@@ -34,7 +40,7 @@ class Cosigning:
         return [line for witness in self.witnesses for line in self._ask_one(witness, published)]
 
     def _ask_one(self, witness: Witness, published: Published) -> list[SignatureLine]:
-        name, size = witness.key.name, published.checkpoint.size
+        name, size = witness.name, published.checkpoint.size
         place = (name, published.checkpoint.origin)
         for _ in range(_ATTEMPTS):
             old = self._sizes.get(place, 0)
@@ -64,7 +70,14 @@ class Cosigning:
                 )
                 return []
             self._sizes[place] = known
-        logger("sealing").error("witness_refused", witness=name, log=place[1], size=size, status=answer.status)
+        logger("sealing").error(
+            "witness_refused",
+            witness=name,
+            log=place[1],
+            size=size,
+            status=answer.status,
+            why=_REFUSALS.get(answer.status, "it does not answer as C2SP tlog-witness says"),
+        )
         return []
 
 
@@ -76,10 +89,11 @@ def _by_the_log(published: Published) -> Note:
 
 def _good_lines(witness: Witness, note: Note, answer: WitnessAnswer) -> list[SignatureLine]:
     try:
-        lines = [line for line in parse_signatures(answer.body.decode()) if line.is_by(witness.key)]
-        verify_note(Note(note.text, tuple(lines)), [witness.key])
+        told = parse_signatures(answer.body.decode())
+        lines = [line for line in told if any(line.is_by(key) for key in witness.keys)]
+        verify_note(Note(note.text, tuple(lines)), witness.keys)
     except (MerkleError, UnicodeDecodeError) as error:
-        logger("sealing").error("witness_signed_badly", witness=witness.key.name, why=str(error))
+        logger("sealing").error("witness_signed_badly", witness=witness.name, why=str(error))
         return []
     return lines
 

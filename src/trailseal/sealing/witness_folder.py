@@ -1,6 +1,6 @@
 """A witness: its keys, the logs it watches and what it last cosigned of each, in a folder of its own.
 
-    witness.key        the secret seed, as the log's own keys are kept
+    witness.key        the secret seeds, as the log's own keys are kept: one, or a post-quantum one beside it
     name               the witness's name
     logs               a verifier key a line: the logs that are watched; a line more is seen at the next request
     heads/<hash>       what was last cosigned of a log: origin, size, root; the name is the origin's SHA-256
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from http import HTTPStatus
@@ -32,6 +32,11 @@ from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.small_files import write_whole
 
 _TEXT: Final = "text/plain; charset=utf-8"
+_COSIGNING: Final = {
+    Algorithm.ED25519: Algorithm.COSIGNATURE_ED25519,
+    Algorithm.COSIGNATURE_ML_DSA_44: Algorithm.COSIGNATURE_ML_DSA_44,
+}
+"""What a key of the file cosigns with."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -54,19 +59,20 @@ class WitnessFolder:
         self._threads = threading.Lock()
         try:
             name = (path / "name").read_text("utf-8").strip()
-            (seed,) = (key.secret for key in KeyFile(path / "witness.key").ring().keys if key.secret)
-            self._signer = SeedSigner(name, Algorithm.COSIGNATURE_ED25519, seed)
+            signing = [key for key in KeyFile(path / "witness.key").ring().keys if key.secret]
+            self._signers = [SeedSigner(name, _COSIGNING[key.algorithm], key.secret or b"") for key in signing]
         except (OSError, ValueError, InvalidNote) as error:
             raise SettingsError(f"{path} holds no witness; make one with `trailseal witness init`.") from error
 
     @classmethod
-    def make(cls, path: Path, name: str, now: str) -> Self:
+    def make(cls, path: Path, name: str, now: str, *, post_quantum: bool = False) -> Self:
         """A new witness; one that is there already must have the same name.
 
         Args:
             path: the folder; made where it is missing.
             name: the witness's name, for example ``witness.example/w1``.
             now: the time, RFC 3339.
+            post_quantum: with an ML-DSA-44 key too, which is added to one that is there.
 
         Raises:
             UsageError: the name cannot be a key's, or another witness lives there.
@@ -78,7 +84,7 @@ class WitnessFolder:
             (path / "evidence").mkdir(mode=0o700, exist_ok=True)
             if (path / "name").exists() and (path / "name").read_text("utf-8").strip() != name:
                 raise UsageError(f"{path} holds a witness of another name.")
-            KeyFile(path / "witness.key").make(now)
+            KeyFile(path / "witness.key").make(now, post_quantum=post_quantum)
             write_whole(path / "name", f"{name}\n".encode())
         except InvalidNote as error:
             raise UsageError(f"{name!r} cannot be a witness's name: {error}.") from error
@@ -87,9 +93,9 @@ class WitnessFolder:
         return cls(path)
 
     @property
-    def key(self) -> VerifierKey:
-        """The public key that cosignatures are checked with."""
-        return self._signer.key
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """The public keys that cosignatures are checked with."""
+        return tuple(signer.key for signer in self._signers)
 
     def logs(self) -> dict[str, list[VerifierKey]]:
         """The keys of every log that is watched, by origin.
@@ -107,20 +113,20 @@ class WitnessFolder:
             raise SettingsError(f"{path} has a line that is no verifier key: {error}.") from error
         return logs
 
-    def watch(self, vkey: str) -> VerifierKey:
-        """Watch a log, or accept one more key of it.
+    def watch(self, vkeys: Sequence[str]) -> list[str]:
+        """Watch logs, or accept more keys of them; the logs' names.
 
         Raises:
-            UsageError: that is no verifier key of a log.
+            UsageError: one is no verifier key of a log; nothing is changed then.
         """
         try:
-            key = VerifierKey.parse(vkey)
+            names = [VerifierKey.parse(vkey).name for vkey in vkeys]
         except InvalidNote as error:
             raise UsageError(f"That is no log's verifier key: {error}. `trailseal keys show` prints it.") from error
         with self._locked():
-            keys = dict.fromkeys([*(key.vkey() for keys in self.logs().values() for key in keys), vkey])
-            write_whole(self._path / "logs", "\n".join([*keys, ""]).encode())
-        return key
+            known = (key.vkey() for keys in self.logs().values() for key in keys)
+            write_whole(self._path / "logs", "\n".join([*dict.fromkeys([*known, *vkeys]), ""]).encode())
+        return list(dict.fromkeys(names))
 
     def add_checkpoint(self, body: bytes, now_s: int) -> Reply:
         """Answer a request ``add-checkpoint``.
@@ -133,7 +139,7 @@ class WitnessFolder:
             verdict = decide(body, self.logs(), self.head)
             if verdict.status is HTTPStatus.OK and verdict.origin is not None and verdict.state is not None:
                 self._keep(verdict.origin, verdict.state)
-                return Reply(verdict.status, _TEXT, cosign(verdict, [self._signer], now_s).encode())
+                return Reply(verdict.status, _TEXT, cosign(verdict, self._signers, now_s).encode())
             if verdict.status is HTTPStatus.UNPROCESSABLE_ENTITY:
                 self._keep_evidence(verdict, now_s)
         if verdict.status is HTTPStatus.CONFLICT:

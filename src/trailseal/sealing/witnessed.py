@@ -40,7 +40,7 @@ def witnessed_size(witness: Witness, note: Note, tree: LogTree) -> int:
             return 0
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
             raise IntegrityViolation(
-                f"The witness {witness.key.name} cosigned {checkpoint.origin} at {known} leaves, and this copy is"
+                f"The witness {witness.name} cosigned {checkpoint.origin} at {known} leaves, and this copy is"
                 " no continuation of that: it was altered, or the log went on without it."
             )
         if answer.status != HTTPStatus.CONFLICT:
@@ -52,5 +52,5 @@ def witnessed_size(witness: Witness, note: Note, tree: LogTree) -> int:
         if known > checkpoint.size:
             return known
     raise Unavailable(
-        f"The witness {witness.key.name} does not say how far it knows {checkpoint.origin} (HTTP {answer.status})."
+        f"The witness {witness.name} does not say how far it knows {checkpoint.origin} (HTTP {answer.status})."
     )

@@ -232,7 +232,7 @@ def refuse_overtaken(
         tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
         reach = sealed.size_at(log.bounds(head.partition).next)
         for witness in witnesses:
-            _refuse_beyond(sealed.origin, reach, witnessed_size(witness, merged(newest), tree), witness.key.name)
+            _refuse_beyond(sealed.origin, reach, witnessed_size(witness, merged(newest), tree), witness.name)
         for checkpoint in kept:
             if checkpoint.origin == sealed.origin:
                 _refuse_beyond(sealed.origin, reach, checkpoint.size, "a kept checkpoint")
