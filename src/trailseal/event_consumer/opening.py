@@ -47,7 +47,7 @@ def open_partitions(
     sinks.dropped.load(ledger)
     if sinks.seals is not None:
         for head in heads:
-            sinks.seals.open(head, log.origin)
+            sinks.seals.open(head, log.origin, log.partitions())
     sinks.freshness.renew_everything()
     return heads
 

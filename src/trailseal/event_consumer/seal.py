@@ -9,7 +9,7 @@ leaves tiles that nothing refers to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -44,8 +44,13 @@ class Seals:
         self._makers: dict[int, LeafMaker] = {}
         self._secrets: dict[int, PeriodSecrets] = {}
 
-    def open(self, head: Head, log_origin: str) -> None:
+    def open(self, head: Head, log_origin: str, partitions: Collection[int] = ()) -> None:
         """Get ready to seal what follows this head. Runs in a worker thread, before the partition is read.
+
+        Args:
+            head: of the partition.
+            log_origin: the event log's own identity.
+            partitions: all that the log has.
 
         Raises:
             IntegrityViolation: head, tree and genesis do not belong together.
@@ -60,6 +65,7 @@ class Seals:
             site=self._site,
             keys=self._keys.ring(),
             now_ms=now_ms,
+            partitions=partitions,
             reason=reason_of(self._ledger, log_origin),
         )
         secrets = self._secrets.setdefault(head.log, PeriodSecrets(self._ledger, head.log))

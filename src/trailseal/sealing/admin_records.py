@@ -189,24 +189,25 @@ def entry_of(record: Record, ledger: Ledger, log: SealedLog) -> bytes | None:
 def is_named(ledger: Ledger, log: SealedLog, earlier: SealedLog, tree: LogTree) -> bool:
     """Whether an earlier log's tree is the one that the chain of geneses before this log names."""
     final = Checkpoint(earlier.origin, tree.size, tree.edge.root())
-    while final not in log.genesis.previous:
-        before = _before(ledger, log)
-        if before is None or before.log <= earlier.log:
-            return False
-        log = before
-    return True
+    logs = [log]
+    while logs:
+        if any(final in one.genesis.previous for one in logs):
+            return True
+        before = {known.origin: known for one in logs for known in _before(ledger, one)}
+        logs = [one for one in before.values() if one.log > earlier.log]
+    return False
 
 
-def _before(ledger: Ledger, log: SealedLog) -> SealedLog | None:
-    """The log right before, if the genesis names its tree and its own genesis is that tree's first leaf."""
-    number = log.log - 1
-    head = ledger.head(number, log.partition) or next(iter(ledger.heads(number)), None)
-    before = None if head is None else SealedLog.stored(ledger, number, head.partition)
-    if head is None or before is None:
-        return None
-    tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
-    named = Checkpoint(before.origin, tree.size, tree.edge.root()) in log.genesis.previous
-    return before if named and tree.entry(0) == before.entry.encode() else None
+def _before(ledger: Ledger, log: SealedLog) -> Iterator[SealedLog]:
+    """The logs right before whose trees the genesis names, and whose own genesis is that tree's first leaf."""
+    named = {one.origin: one for one in log.genesis.previous}
+    for head in ledger.heads(log.log - 1) if named else ():
+        before = SealedLog.stored(ledger, head.log, head.partition)
+        if before is not None and before.origin in named:
+            tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+            same = named[before.origin] == Checkpoint(before.origin, tree.size, tree.edge.root())
+            if same and tree.entry(0) == before.entry.encode():
+                yield before
 
 
 def known_keys(ledger: Ledger, log: SealedLog) -> list[VerifierKey]:

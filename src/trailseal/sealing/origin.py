@@ -6,6 +6,7 @@ clock, key or site name, continues the log that is there.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Self
 
@@ -89,6 +90,7 @@ def open_log(
     site: str,
     keys: KeyRing,
     now_ms: int,
+    partitions: Collection[int] = (),
     reason: str | None = None,
 ) -> SealedLog:
     """The log of a head, begun now where it has none yet.
@@ -100,6 +102,7 @@ def open_log(
         site: the name that stands before it.
         keys: who signs the first checkpoints.
         now_ms: the time, milliseconds since 1970 UTC.
+        partitions: those that the log has now. The lowest names the ends of what was in others before.
         reason: why it begins, where an operator said so.
 
     Raises:
@@ -113,7 +116,7 @@ def open_log(
             check_origin(origin)
         except InvalidNote as error:
             raise SettingsError(f"seal_origin {site!r} cannot begin a log's name: {error}.") from error
-        previous = _previous(ledger, head)
+        previous = _previous(ledger, head, partitions)
         reason = reason or (_CONTINUED if previous else _FIRST)
         genesis = Genesis(origin, head.next, keys.verifiers(origin), previous, reason)
         with suppress(Fenced):
@@ -128,12 +131,21 @@ def open_log(
     return known
 
 
-def _previous(ledger: Ledger, head: Head) -> tuple[Checkpoint, ...]:
-    """The final states of the log that was taken in before this one: of this partition, or of all without it."""
+def _previous(ledger: Ledger, head: Head, partitions: Collection[int]) -> tuple[Checkpoint, ...]:
+    """The final states of the log that was taken in before this one: of this partition, or of all without it.
+
+    No end may stay without a name: the lowest partition names those of partitions that are gone as well.
+    """
     if head.log == 1:
         return ()
-    before = ledger.head(head.log - 1, head.partition)
-    found = (_final(ledger, one) for one in ([before] if before else ledger.heads(head.log - 1)))
+    heads = ledger.heads(head.log - 1)
+    same = [one for one in heads if one.partition == head.partition]
+    lost = (
+        [one for one in heads if one.partition not in partitions]
+        if head.partition == min(partitions, default=-1)
+        else []
+    )
+    found = (_final(ledger, one) for one in ([*same, *lost] if same else heads))
     return tuple(final for final in found if final is not None)
 
 
