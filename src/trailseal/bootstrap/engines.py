@@ -12,6 +12,7 @@ from trailseal.ports.index import EventIndex, RecordKeeper
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.ports.upkeep import MonthUpkeep
+from trailseal.sealing.ended import ended_logs
 
 Role = Literal["up", "serve", "consume", "import", "read"]
 """Who opens: `read` writes nothing at all; `serve` appends; the others append and may run the pipeline."""
@@ -37,6 +38,14 @@ class Engines:
     """Looks after an index that keeps its own records; None where the log keeps them."""
     keeper: RecordKeeper | None = None
     """The index again, where it keeps records that the log forgets."""
+
+    def ended_logs(self) -> list[int]:
+        """The numbers of the logs that ended before this one and whose events the index keeps.
+
+        Raises:
+            Unavailable: log or ledger does not answer.
+        """
+        return [] if self.keeper is None else ended_logs(self.ledger, self.log.origin)
 
     def close(self) -> None:
         """Close everything, the readers first."""

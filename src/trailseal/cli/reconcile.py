@@ -34,7 +34,7 @@ def reconcile(
     """Check the books: taken in = indexed + duplicates + dead letters + gaps + expired + erased.
 
     Compares log, index and ledger offset by offset, beside a running `trailseal up` too, and names what does not
-    add up. Exit status 1 if the books do not balance.
+    add up; in the cluster of logs that have ended as well. Exit status 1 if the books do not balance.
     """
     from trailseal.event_consumer.books import reconcile as compare  # noqa: PLC0415 - only this command needs it
 
@@ -49,6 +49,7 @@ def reconcile(
                 engines.index,
                 engines.ledger,
                 lambda done, total: progress.update(task, completed=done, total=total),
+                ended=engines.ended_logs(),
             )
     finally:
         engines.close()

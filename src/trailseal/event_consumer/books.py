@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -76,7 +76,13 @@ class Reconciliation(msgspec.Struct, frozen=True):
 
 
 def reconcile(
-    log: EventLog, index: EventIndex, ledger: Ledger, progress: Progress | None = None, chunk: int = CHUNK
+    log: EventLog,
+    index: EventIndex,
+    ledger: Ledger,
+    progress: Progress | None = None,
+    *,
+    ended: Sequence[int] = (),
+    chunk: int = CHUNK,
 ) -> Reconciliation:
     """Compare the log's end, the heads, the rows and the documents, offset by offset below the heads.
 
@@ -87,13 +93,15 @@ def reconcile(
         index: counted over everything flushed.
         ledger: heads, rows and kept records.
         progress: told after each chunk.
+        ended: the numbers of logs that have ended and have documents; nothing of them can be pending.
         chunk: offsets compared at once.
 
     Raises:
         Unavailable: an engine does not answer; nothing can be said.
     """
     number = ledger.log_number(log.origin)
-    heads = [] if number is None else ledger.heads(number)
+    heads = [head for one in ended for head in ledger.heads(one)]
+    heads += [] if number is None else ledger.heads(number)
     index.refresh()
     total = sum(head.taken_in for head in heads)
     checked = 0
@@ -108,7 +116,8 @@ def reconcile(
             checked += stop - start
             if progress is not None:
                 progress(checked, total)
-        books.append(audit.books(pending=audit.check_ends(log)))
+        end = log.bounds(head.partition).next if head.log == number else head.next
+        books.append(audit.books(pending=audit.check_ends(end)))
         findings += audit.findings.all
         untold += audit.findings.untold
     return Reconciliation(tuple(books), tuple(findings), untold)
@@ -156,11 +165,14 @@ class _Audit:
         if row.kind == "dead_letter" and self._ledger.kept(row.position) is None:
             self.findings.add("kept-record-missing", first)
 
-    def check_ends(self, log: EventLog) -> int:
-        """Compare head, log and totals as wholes; how many records the head has not passed yet."""
+    def check_ends(self, end: int) -> int:
+        """Compare head, log and totals as wholes; how many records the head has not passed yet.
+
+        Args:
+            end: where the log ends.
+        """
         head = self._head
         ahead = self._index.offsets(head.log, head.partition, head.next, _END)
-        end = log.bounds(head.partition).next
         if head.next > end:
             self.findings.add("head-past-log", end, f"the head is at {head.next}")
         for offset in ahead:

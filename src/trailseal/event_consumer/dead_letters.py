@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import msgspec
 
 from trailseal.errors import Fenced, NotFound
-from trailseal.event_consumer.epochs import last_moved_in
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.record import HEADER_SALT, SALT_BYTES, NewRecord, Position, Record
 from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
+from trailseal.sealing.ended import last_moved_in
 
 _PREFIX = "replayed/"
 

@@ -18,8 +18,6 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 
-MOVED_IN: Final = "log/move/"
-"""What the name of a move's document begins with; the origin of the log that was moved in follows."""
 _FIRST: Final = 1
 
 
@@ -130,12 +128,6 @@ def begin_moved(ledger: Ledger, origin: str, source: str, clock: Clock) -> int:
     with suppress(Fenced):
         ledger.put_document(_name(_base(origin)), body, None)
     return ledger.register_log(origin)
-
-
-def last_moved_in(ledger: Ledger) -> int:
-    """The newest log that was moved in here, whose records all stand in the log after it too; 0 without one."""
-    origins = {name.removeprefix(MOVED_IN) for name in ledger.documents(MOVED_IN)}
-    return max((number for number, origin in ledger.logs().items() if origin in origins), default=0)
 
 
 def end_moved(ledger: Ledger, origin: str, target: str) -> None:

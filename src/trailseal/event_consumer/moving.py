@@ -18,13 +18,14 @@ from typing import Final
 import msgspec
 
 from trailseal.errors import Fenced, UsageError
-from trailseal.event_consumer.epochs import MOVED_IN, begin_moved, end_moved
+from trailseal.event_consumer.epochs import begin_moved, end_moved
 from trailseal.merkle.tiles import TILE_HEIGHT
 from trailseal.model.outcomes import REMOVED, Delta, Head, OutcomeRow
 from trailseal.model.record import Gap, Position, Record, marked, moved_from
 from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Document, Ledger
 from trailseal.ports.log import EventLog
+from trailseal.sealing.ended import MOVED_IN
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 

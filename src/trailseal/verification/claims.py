@@ -262,7 +262,9 @@ class ClaimCheck:
         origin = self.log.origin_of(position.log)
         if record is None or origin is None:
             return None
-        return self._decoded(record) if position.log == self.head.log else decoded(record, origin)
+        if position.log == self.head.log:
+            return self._decoded(record)
+        return self.orders.event_elsewhere(record) or decoded(record, origin)
 
     def _false(self, made: Entry, detail: str) -> None:
         projection = made.projection

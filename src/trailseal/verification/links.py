@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from trailseal.errors import IntegrityViolation
 from trailseal.merkle.checkpoints import Checkpoint
@@ -11,6 +12,41 @@ from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.suspicions import Suspicions
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEnd:
+    """How a log ended, by the first leaf of one that continues it.
+
+    Attributes:
+        checkpoint: the final one.
+        cosigned_at: POSIX seconds of the newest cosignature over that leaf, or None where no quorum cosigned it.
+    """
+
+    checkpoint: Checkpoint
+    cosigned_at: int | None
+
+
+@dataclass(slots=True)
+class NamedEnds:
+    """The ends that logs name which are vouched for: by a signature, or as ends that others name.
+
+    Attributes:
+        newest: the number of the newest log that names any or none.
+    """
+
+    newest: int = 0
+    _ends: dict[Checkpoint, NamedEnd] = field(default_factory=dict)
+
+    def add(self, log: SealedLog, cosigned_at: int | None) -> None:
+        """Note what a log names that is vouched for."""
+        self.newest = max(self.newest, log.log)
+        for final in log.genesis.previous:
+            self._ends[final] = NamedEnd(final, cosigned_at)
+
+    def of(self, checkpoint: Checkpoint) -> NamedEnd | None:
+        """The same checkpoint as the end of its log; None where none names it."""
+        return self._ends.get(checkpoint)
 
 
 def check_links(
@@ -23,6 +59,9 @@ def check_links(
     """
     for final in log.genesis.previous:
         tree = _earlier_tree(ledger, log, final.origin)
+        if tree is None:
+            detail = f"the first leaf names {final.origin} at {final.size} leaves, and the ledger has no such log"
+            suspicions.add("damaged-tree", log.genesis.base, detail=detail)
         if tree is not None and (tree.size, tree.edge.root()) != (final.size, final.root):
             detail = f"the first leaf names {final.origin} at {final.size} leaves, its tree is another"
             suspicions.add("forked", log.genesis.base, detail=detail)
@@ -57,8 +96,8 @@ def _check_kept(
 
 
 def _earlier_tree(ledger: Ledger, log: SealedLog, origin: str) -> LogTree | None:
-    for number in sorted(ledger.logs()):
-        for head in ledger.heads(number) if number < log.log else ():
+    for number in sorted((one for one in ledger.logs() if one < log.log), reverse=True):
+        for head in sorted(ledger.heads(number), key=lambda one: one.partition != log.partition):
             known = SealedLog.stored(ledger, number, head.partition)
             if known is not None and known.origin == origin:
                 return LogTree(SealState.of(head.seal).edge, ledger.seals)

@@ -32,7 +32,7 @@ from trailseal.sealing.origin import SealedLog, same_records
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.reading import WholeLog, decoded
-from trailseal.verification.signatures import listed_keys
+from trailseal.verification.signatures import Signed, listed_keys
 
 _KINDS = {AdminKind.ERASE: "erased", AdminKind.EXPIRE: "expired"}
 _KNOWN = 16
@@ -57,17 +57,17 @@ class Orders:
         sealed: the partition's log.
         tree: of its head.
         log: where orders are read.
-        keys: those of this log that count. Where none of them signs orders, the ledger's own list does.
+        signed: what vouches for the tree. Where none of its keys signs orders, the ledger's own list does; and the
+            keys in the first leaf count of a tree whose end another log vouches for.
 
     Attributes:
         unvouched: the orders that only the ledger's own list of keys says are genuine.
     """
 
-    def __init__(
-        self, ledger: Ledger, sealed: SealedLog, tree: LogTree, log: WholeLog, keys: Sequence[VerifierKey]
-    ) -> None:
+    def __init__(self, ledger: Ledger, sealed: SealedLog, tree: LogTree, log: WholeLog, signed: Signed) -> None:
         self._ledger, self._sealed, self._tree, self._log = ledger, sealed, tree, log
-        given = [key for key in keys if key.algorithm is Algorithm.ED25519]
+        given = [key for key in signed.keys if key.algorithm is Algorithm.ED25519]
+        self._first_keys = () if signed.end is None else sealed.genesis.keys
         self._is_vouched, self._keys = bool(given), given or listed_keys(ledger, sealed)
         self.unvouched: set[Position] = set()
         self._known: dict[Position, _Order | str] = {}
@@ -127,6 +127,13 @@ class Orders:
             return False
         return self._is_here(found) or self.is_retry(row, offset) or self._log.forgets
 
+    def event_elsewhere(self, record: Record) -> Entry | None:
+        """The event of a genuine order of another log, whose tree has it there; None where it is none."""
+        if record.header(HEADER_ADMIN) is None or isinstance(self._order(record.position), str):
+            return None
+        made = decode_admin(record)
+        return entry(record, made.event, made.format, made.words)
+
     def event(self, record: Record) -> Entry | None:
         """The event of a genuine admin record; None where it is none."""
         if record.header(HEADER_ADMIN) is None:
@@ -136,7 +143,7 @@ class Orders:
             made = decode_admin(record)
         except (MerkleError, IntegrityViolation, InvalidEvent):
             return None
-        self._count(record.position)
+        self._count(record)
         return entry(record, made.event, made.format, made.words)
 
     def questions(self) -> list[str]:
@@ -193,7 +200,7 @@ class Orders:
             month = decode_admin(record).event.metadata.get(MONTH_DETAIL)
         except (MerkleError, IntegrityViolation, InvalidEvent) as error:
             return f"the order at {at} is not genuine, {str(error).removesuffix('.')}"
-        self._count(at)
+        self._count(record)
         named = month if isinstance(month, str) and statement.kind is AdminKind.EXPIRE else None
         return _Order(at, statement, self._tombstones(at, statement), named)
 
@@ -207,9 +214,13 @@ class Orders:
         self.unvouched.add(record.position)
         return statement
 
-    def _count(self, at: Position) -> None:
-        if not self._is_vouched:
-            self.unvouched.add(at)
+    def _count(self, record: Record) -> None:
+        if self._is_vouched:
+            return
+        try:
+            statement_of(record, self._sealed, self._first_keys)
+        except MerkleError:
+            self.unvouched.add(record.position)
 
     def _place(self, at: Position) -> tuple[SealedLog, LogTree, Sequence[VerifierKey]] | str:
         """The log, the tree and the keys by which an order is judged that stands there."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import count
+from typing import Protocol
 
 import msgspec
 
@@ -16,7 +17,7 @@ from trailseal.model.projection import Entry, entry
 from trailseal.model.record import Gap, Position, Record
 from trailseal.ports.index import RecordKeeper
 from trailseal.ports.ledger import Ledger
-from trailseal.ports.log import Bounds, EventLog
+from trailseal.ports.log import Bounds, RecordSource
 
 _ONE_BYTES = 2 << 20
 
@@ -30,6 +31,23 @@ def decoded(record: Record, origin: str) -> Entry | None:
     return entry(record, made.event, made.format, made.words)
 
 
+class ReadLog(RecordSource, Protocol):
+    """What verification needs of an `EventLog`, and a log that has ended can give as well."""
+
+    @property
+    def origin(self) -> str:
+        """See `EventLog.origin`."""
+
+    def partitions(self) -> tuple[int, ...]:
+        """See `EventLog.partitions`."""
+
+    def bounds(self, partition: int) -> Bounds:
+        """See `EventLog.bounds`."""
+
+    def read(self, partition: int, start: int, max_records: int, max_bytes: int) -> list[Record | Gap]:
+        """See `EventLog.read`."""
+
+
 class WholeLog:
     """One log, and what is left of what it forgot. Used by one thread.
 
@@ -39,7 +57,7 @@ class WholeLog:
         keeper: keeps the records of events; None where the log never forgets.
     """
 
-    def __init__(self, log: EventLog, ledger: Ledger, keeper: RecordKeeper | None) -> None:
+    def __init__(self, log: ReadLog, ledger: Ledger, keeper: RecordKeeper | None) -> None:
         self._log, self._ledger, self._keeper = log, ledger, keeper
         self.origin = log.origin
         self.number = ledger.log_number(self.origin)
@@ -76,18 +94,19 @@ class WholeLog:
         return [*_with_gaps(kept, Position(self.number, partition, start), stop), *rest]
 
     def at(self, position: Position) -> Record | None:
-        """The record at a position of this log or of an earlier one that the ledger knows, wherever it is kept."""
+        """The record at a position of this log or of another one that the ledger knows, wherever it is kept."""
         if position.log == self.number:
             items = self.read(position.partition, position.offset, 1, _ONE_BYTES)
             return items[0] if items and isinstance(items[0], Record) else None
+        if self._keeper is not None:
+            kept = self._kept(position.log, position.partition, position.offset, position.offset + 1)
+            record = kept.get(position.offset) or self._ledger.kept(position)
+            if record is not None:
+                return record
         if self._is_earlier_epoch(position.log):
             here = self.at(msgspec.structs.replace(position, log=self.number))
-            if here is not None:
-                return msgspec.structs.replace(here, position=position)
-        if self._keeper is None:
-            return None
-        kept = self._kept(position.log, position.partition, position.offset, position.offset + 1)
-        return kept.get(position.offset) or self._ledger.kept(position)
+            return None if here is None else msgspec.structs.replace(here, position=position)
+        return None
 
     def at_all(self, positions: Collection[Position]) -> dict[Position, Record]:
         """The records at these positions, as `at`, asked for together; those that are nowhere are left out."""
@@ -97,13 +116,13 @@ class WholeLog:
         for position, record in zip(wanted, self._log.fetch(here), strict=True):
             if record is not None:
                 found[position] = msgspec.structs.replace(record, position=position)
-        missing = [one for one in wanted if one not in found and one.log == self.number]
-        forgotten = frozenset(self._forgotten(missing))
-        if forgotten and self._keeper is not None:
-            found |= {one.position: one for one in self._keeper.records_at(sorted(forgotten))}
-        for position in wanted:
-            elsewhere = position.log != self.number or position in forgotten
-            record = self.at(position) if elsewhere and position not in found else None
+        missing = [one for one in wanted if one not in found]
+        copied = frozenset(self._forgotten([one for one in missing if one.log == self.number]))
+        copied |= {one for one in missing if one.log != self.number}
+        if copied and self._keeper is not None:
+            found |= {one.position: one for one in self._keeper.records_at(sorted(copied))}
+        for position in copied - found.keys():
+            record = self.at(position)
             if record is not None:
                 found[position] = record
         return found
@@ -119,8 +138,11 @@ class WholeLog:
         return [one for one in missing if one.offset < firsts.get(one.partition, 0)]
 
     def _here(self, position: Position) -> Position:
-        """The same place in this log, if the position is of an earlier epoch of it."""
-        if self.number is None or not self._is_earlier_epoch(position.log):
+        """Where to look in this log: at the same place for an earlier epoch that has no copies of its own.
+
+        Where it has, other records may have come to these places since.
+        """
+        if self._keeper is not None or not self._is_earlier_epoch(position.log):
             return position
         return msgspec.structs.replace(position, log=self.number)
 

@@ -15,7 +15,7 @@ from trailseal.ports.seals import StoredCheckpoint
 from trailseal.sealing.checkpoints import merged, published_keys
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.tree import LogTree
-from trailseal.verification.links import check_links
+from trailseal.verification.links import NamedEnd, check_links
 from trailseal.verification.suspicions import Suspicions
 from trailseal.verification.trust import Trust
 
@@ -36,6 +36,7 @@ class Signed:
         checked: how many checkpoints were compared with the tree.
         keys: the log's keys that count.
         unsigned: the checkpoints that only keys signed that the auditor did not give, above the newest.
+        end: what the log's successor says of its end, if the tree ends so; it vouches for all of it.
         open_questions: sentences on what could not be checked.
     """
 
@@ -44,50 +45,87 @@ class Signed:
     checked: int = 0
     keys: Sequence[VerifierKey] = ()
     unsigned: list[StoredCheckpoint] = field(default_factory=list)
+    end: NamedEnd | None = None
     open_questions: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """Leaves that a signature covers."""
+        if self.end is not None:
+            return self.end.checkpoint.size
         return 0 if self.newest is None else self.newest.checkpoint.size
 
+    @property
+    def cosigned_size(self) -> int | None:
+        """Leaves that a quorum's cosignatures cover, or None."""
+        if self.end is not None and self.end.cosigned_at is not None:
+            return self.end.checkpoint.size
+        return None if self.cosigned is None else self.cosigned.checkpoint.size
 
-def check_signatures(ledger: Ledger, log: SealedLog, tree: LogTree, trust: Trust, suspicions: Suspicions) -> Signed:
+    @property
+    def cosigned_at(self) -> int | None:
+        """POSIX seconds of the newest of those."""
+        if self.end is not None and self.end.cosigned_at is not None:
+            return self.end.cosigned_at
+        signatures = () if self.cosigned is None else self.cosigned.cosignatures
+        return max((one.time for one in signatures if one.time is not None), default=None)
+
+
+def check_signatures(
+    ledger: Ledger,
+    log: SealedLog,
+    tree: LogTree,
+    trust: Trust,
+    suspicions: Suspicions,
+    *,
+    end: NamedEnd | None = None,
+) -> Signed:
     """Compare the tree with its checkpoints and with those the auditor kept.
+
+    Args:
+        ledger: has the checkpoints.
+        log: whose tree it is.
+        tree: of the head.
+        trust: whose word counts.
+        suspicions: told what does not hold.
+        end: what the log's successor says of its end, if the tree ends so.
 
     Raises:
         Unavailable: the ledger does not answer.
     """
-    signed = Signed()
+    signed = Signed(end=end)
     if not tree.size and not trust.kept:
         return signed
-    keys: Sequence[VerifierKey] = trust.log_keys(log.origin)
-    if not trust.keys:
-        keys = published_keys(ledger, log)
-        signed.open_questions.append(OWN_KEYS)
-    elif not keys:
-        signed.open_questions.append(f"None of the keys given is of {log.origin}: its signatures say nothing here.")
-    signed.keys = keys
-    comparison = _Comparison(log, tree, keys, listed_keys(ledger, log), trust, suspicions)
+    signed.keys = trust.log_keys(log.origin) if trust.keys else published_keys(ledger, log)
+    comparison = _Comparison(log, tree, signed.keys, listed_keys(ledger, log), trust, suspicions)
     for stored in ledger.seals.checkpoints(log.log, log.partition, limit=CHECKED):
         comparison.check(stored, signed)
     comparison.judge_unsigned(signed)
     for kept in trust.kept:
         if kept.origin == log.origin:
             comparison.holds(kept, "kept by the auditor")
+    if not trust.keys:
+        signed.open_questions.append(OWN_KEYS)
+    elif not signed.keys and end is None:
+        signed.open_questions.append(f"None of the keys given is of {log.origin}: its signatures say nothing here.")
     check_links(ledger, log, trust.kept, suspicions, signed.open_questions)
-    if signed.unsigned and signed.newest is None:
-        signed.open_questions.append(
-            f"No key given has signed one of the newest checkpoints of {log.origin}; others of its keys have."
-        )
-    elif keys and signed.newest is None and not suspicions.all:
-        signed.open_questions.append(f"No checkpoint of {log.origin} is signed yet.")
-    if trust.quorum and signed.cosigned is None:
+    if end is None:
+        _ask_for_signatures(log, signed, suspicions)
+    if trust.quorum and signed.cosigned_size is None:
         signed.open_questions.append(
             f"None of the {signed.checked} newest checkpoints of {log.origin} is cosigned by {trust.quorum} of the"
             " witnesses named."
         )
     return signed
+
+
+def _ask_for_signatures(log: SealedLog, signed: Signed, suspicions: Suspicions) -> None:
+    if signed.unsigned and signed.newest is None:
+        signed.open_questions.append(
+            f"No key given has signed one of the newest checkpoints of {log.origin}; others of its keys have."
+        )
+    elif signed.keys and signed.newest is None and not suspicions.all:
+        signed.open_questions.append(f"No checkpoint of {log.origin} is signed yet.")
 
 
 def listed_keys(ledger: Ledger, log: SealedLog) -> Sequence[VerifierKey]:
