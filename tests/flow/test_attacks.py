@@ -25,7 +25,7 @@ from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.notes import VerifierKey
 from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, colliding
-from trailseal.model.record import NewRecord, Record
+from trailseal.model.record import NewRecord, Position, Record
 from trailseal.sealing.admin_records import Clerk, Mandate
 from trailseal.sealing.checkpoints import merged
 from trailseal.sealing.keys import KeyFile, KeyRing
@@ -398,6 +398,52 @@ def test_no_order_for_something_else_and_no_forged_one_launders_a_deletion(
     with edited(erased / "ledger.sqlite") as ledger:
         insert_row(ledger, "erased", offset, of)
     assert {("unordered-removal", offset), ("edited-record", offset)} <= set(found(erased))
+
+
+LATER = 13
+"""An event that came after the order, and is another one than it erased."""
+
+
+def sold_as_a_retry(data: Path, offset: int) -> None:
+    """The row of a genuine retry, and no document."""
+    with edited(data / "ledger.sqlite") as ledger:
+        (tombstone,) = ledger.execute("SELECT tombstone FROM outcomes WHERE offset = ?", (RETRY,)).fetchone()
+        insert_row(ledger, "erased", offset, ORDER, tombstone=tombstone)
+    with opened(data) as engines:
+        assert engines.erasable is not None
+        engines.erasable.index.erase([Position(1, 0, offset)], lambda _: [])
+
+
+def test_an_event_that_is_hidden_as_the_retry_of_an_erased_one_is_another_event(erased: Path) -> None:
+    sold_as_a_retry(erased, LATER)
+    assert found(erased) == [("unordered-removal", LATER)]
+
+
+@pytest.mark.parametrize("offset", [RETRY, LATER])
+def test_no_record_is_gone_as_the_retry_of_an_erased_event_without_an_order_that_names_it(
+    erased: Path, offset: int
+) -> None:
+    if offset != RETRY:
+        sold_as_a_retry(erased, offset)
+    with edited(erased / "log.sqlite") as log:
+        log.execute("DELETE FROM records WHERE offset = ?", (offset,))
+    assert found(erased) == [("unordered-removal", offset)]
+
+
+def test_the_record_of_a_retry_goes_by_an_order_of_its_own(erased: Path) -> None:
+    with opened(erased, "read") as engines:
+        order = removal_order(engines, erased, RETRY)
+    run_pipeline(erased, order)
+    with edited(erased / "log.sqlite") as log:
+        assert log.execute("SELECT substr(headers, 1, 1) FROM records WHERE offset = ?", (RETRY,)).fetchone()
+    result = verified(erased)
+    assert (result.suspicions, result.logs[0].removed, result.open_questions) == ((), 3, ())
+
+
+def test_a_head_that_says_that_the_log_began_later_is_found(erased: Path) -> None:
+    with edited(erased / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE heads SET base = 2")
+    assert found(erased) == [("damaged-tree", 2)]
 
 
 def test_an_order_that_was_edited_orders_nothing(erased: Path) -> None:

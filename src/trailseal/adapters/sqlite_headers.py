@@ -7,6 +7,7 @@ No headers at all are stored as NULL.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ def encode_headers(headers: Headers) -> bytes | None:
 
 
 def decode_headers(blob: bytes | None) -> Headers:
-    """The headers of a blob made by `encode_headers`."""
+    """The headers of a blob made by `encode_headers`; one that is damaged is itself a header without a name."""
     if blob is None:
         return ()
     if blob[:1] == _ERASED:
@@ -39,15 +40,20 @@ def decode_headers(blob: bytes | None) -> Headers:
     try:
         return _DECODE(blob)
     except msgspec.ValidationError:
-        return tuple(
-            (name if isinstance(name, str) else name.decode("utf-8", "surrogatepass"), value)
-            for name, value in _DECODE_ODD(blob)
-        )
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, TypeError):
+            return tuple((_name(told), value) for told, value in _DECODE_ODD(blob))
+    except msgspec.DecodeError:
+        pass
+    return (("", blob),)
 
 
 def erased_headers(size: int) -> bytes:
     """A blob of that many bytes, at least one, that says that the record was erased."""
     return _ERASED.ljust(size, b"\0")
+
+
+def _name(told: str | bytes) -> str:
+    return told if isinstance(told, str) else str(told, "utf-8", "surrogatepass")
 
 
 def _odd_name(name: str) -> str | bytes:

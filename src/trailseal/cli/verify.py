@@ -29,6 +29,8 @@ EXIT_TAMPERED = 1
 EXIT_UNVERIFIED = 2
 _US_IN_MS = 1_000
 _SAME_ID = 64
+_SIGNED_WITHIN_S = 120
+"""A pipeline that runs signs what it seals within seconds; behind an older end anybody can have written."""
 _COSIGNED_WITHIN_S = 300
 """A witness that has not seen the end of a growing log for longer leaves its end unproved."""
 
@@ -82,7 +84,7 @@ def verify(
         notice(f"trailseal: {error}")
         raise typer.Exit(EXIT_UNVERIFIED) from error
     _write(result, form)
-    _end(tampered=bool(result.suspicions), undecided=_undecided(result, trust, holding))
+    _end(tampered=bool(result.suspicions), undecided=_undecided(result, trust, holding, time.time()))
 
 
 def _end(*, tampered: bool, undecided: bool) -> NoReturn:
@@ -149,7 +151,7 @@ def _holding(engines: Engines) -> frozenset[tuple[int, int]]:
     return frozenset((number, partition) for partition in partitions if engines.log.bounds(partition).next)
 
 
-def _undecided(result: Verification, trust: Trust, holding: frozenset[tuple[int, int]]) -> bool:
+def _undecided(result: Verification, trust: Trust, holding: frozenset[tuple[int, int]], now_s: float) -> bool:
     """Whether nothing was found only because what was asked for could not be looked at.
 
     A partition that nobody wrote to has no tree and no signature, and leaves nothing open.
@@ -157,11 +159,18 @@ def _undecided(result: Verification, trust: Trust, holding: frozenset[tuple[int,
     used = [log for log in result.logs if log.size or (log.log, log.partition) in holding]
     if not used or any(not log.signed or log.unopened or log.unvouched for log in used):
         return True
-    now_s = time.time()
+    unsigned_ms = [log.unsigned_since_ms for log in used if log.unsigned_since_ms is not None]
+    if unsigned_ms and now_s - min(unsigned_ms) / 1e3 > _SIGNED_WITHIN_S:
+        return True
     return trust.quorum > 0 and any(
         log.cosigned is None or (log.cosigned < log.signed and now_s - (log.cosigned_at or 0) > _COSIGNED_WITHIN_S)
         for log in used
     )
+
+
+def is_clean(engines: Engines, result: Verification, trust: Trust, now_s: float) -> bool:
+    """Whether nothing was found and nothing is left open at that time, POSIX seconds: exit status 0."""
+    return not result.suspicions and not _undecided(result, trust, _holding(engines), now_s)
 
 
 def _line(suspicion: Suspicion) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from trailseal.event_consumer.decode import decode_one
 from trailseal.event_consumer.rebuild import as_once_indexed
 from trailseal.event_consumer.retention import MONTH, is_late
 from trailseal.event_consumer.sinks import Sinks
-from trailseal.event_consumer.tombstones import tombstone_key, tombstone_of
 from trailseal.formats import RESERVED_HEADER, decode_admin
 from trailseal.merkle.admin import AdminKind, runs_of
 from trailseal.merkle.errors import MerkleError
@@ -41,6 +40,7 @@ from trailseal.sealing.admin_records import (
     known_keys,
     statement_of,
 )
+from trailseal.sealing.tombstones import tombstone_key, tombstone_of
 from trailseal.telemetry import logger
 
 _AT_ONCE = 5_000

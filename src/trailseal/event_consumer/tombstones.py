@@ -1,46 +1,18 @@
 """What was erased and must not come back: keyed hashes of names, from the ledger's rows.
 
 A retry of an erased event brings its name again: the same tenant, month and id. The row of the erasure keeps a
-keyed hash of them and nothing else, so that the name is known when it comes and cannot be read before. The key is
-a document of the ledger, made with the first erasure.
+keyed hash of them and nothing else, so that the name is known when it comes and cannot be read before.
 """
 
 from __future__ import annotations
 
-import hmac
-import secrets
 import threading
-from contextlib import suppress
 
-from trailseal.errors import Fenced
 from trailseal.model.outcomes import REMOVED, OutcomeRow
 from trailseal.model.projection import Entry
 from trailseal.model.record import Position
 from trailseal.ports.ledger import Ledger
-
-_KEY = "erasure/key"
-_KEY_BYTES = 32
-
-
-def tombstone_key(ledger: Ledger) -> bytes:
-    """The key of this ledger's tombstones, made now where there is none.
-
-    Raises:
-        Unavailable: the ledger does not answer.
-    """
-    found = ledger.document(_KEY)
-    if found is None:
-        with suppress(Fenced):
-            ledger.put_document(_KEY, secrets.token_bytes(_KEY_BYTES), None)
-        found = ledger.document(_KEY)
-    return b"" if found is None else found.body
-
-
-def tombstone_of(entry: Entry, key: bytes) -> bytes:
-    """32 bytes that stand for an event's tenant, month and id."""
-    projection = entry.projection
-    name = f"{entry.month}\0{projection.tenant_id}/{projection.id}"
-    return hmac.digest(key, name.encode("utf-8", "surrogatepass"), "sha256")
+from trailseal.sealing.tombstones import tombstone_key, tombstone_of
 
 
 class Tombstones:

@@ -35,11 +35,11 @@ class PeriodSecrets:
         return self._known.get(week)
 
     def find(self, week: int) -> bytes | None:
-        """The secret, or None where it was never needed or has been destroyed."""
+        """The secret, or None where it was never needed, or has been destroyed or damaged."""
         known = self._known.get(week)
         if known is None:
             document = self._ledger.document(self._name(week))
-            if document is None:
+            if document is None or len(document.body) != SALT_SIZE:
                 return None
             known = self._known[week] = document.body
         return known
@@ -59,7 +59,7 @@ class PeriodSecrets:
             with suppress(Fenced):
                 self._ledger.put_document(self._name(week), secrets.token_bytes(SALT_SIZE), None)
             secret = self.find(week)
-        if secret is None or len(secret) != SALT_SIZE or mark not in {None, fingerprint(secret)}:
+        if secret is None or mark not in {None, fingerprint(secret)}:
             raise IntegrityViolation(
                 f"The secret of week {week} of log {self._log} is not the one its leaves were made with: restore"
                 " the ledger from a backup."

@@ -22,6 +22,7 @@ from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.suspicions import Suspicions
 
 _NAMING: Final = ("duplicate", "id_collision")
+_SINGLE: Final = (*_NAMING, "dead_letter")
 
 
 @dataclass(slots=True)
@@ -72,6 +73,8 @@ class ClaimCheck:
                 if objection is None:
                     if self.orders.may_be_blank(row, offset):
                         lawful.add(offset)
+                        if record is None:
+                            self.orders.await_order(row, offset)
                     late = row.kind == "expired" and record is not None
                     self.unprovable += not late and not self.orders.names(row, offset)
                 else:
@@ -103,6 +106,8 @@ class ClaimCheck:
         expected: set[int] = set()
         for offset in span:
             row, record = rows.get(offset), records.get(offset)
+            if row is not None and row.count > 1 and row.kind in _SINGLE:
+                self.suspicions.add("false-outcome", offset, detail=f"{row.kind} of {row.count} offsets at once")
             if row is not None and row.kind in NOT_INDEXED:
                 if offset not in unjudged:
                     self._claimed_absent(row, offset, record)
@@ -222,7 +227,7 @@ class ClaimCheck:
     def _duplicate(self, row: OutcomeRow, record: Record) -> None:
         made = self._decoded(record)
         original = None if row.of is None else self._event_at(row.of)
-        if made is not None and original is None and self._was_removed(row.of):
+        if made is not None and original is None and self._was_removed(row.of, record):
             self.unprovable += 1
         elif made is None or original is None or row.of == record.position:
             self.suspicions.add(
@@ -237,7 +242,7 @@ class ClaimCheck:
         else:
             self._originals.append(original)
 
-    def _was_removed(self, position: Position | None) -> bool:
+    def _was_removed(self, position: Position | None, duplicate: Record) -> bool:
         """Whether an order removed what a duplicate is of, after the duplicate had come."""
         if position is None:
             return False
@@ -246,7 +251,7 @@ class ClaimCheck:
         row = (
             next(rows, None) if (position.log, position.partition) == (self.head.log, self.head.partition) else None
         )
-        return row is not None and self.orders.objection(row, at) is None
+        return row is not None and self.orders.objection(row, at) is None and self.orders.was_of(row, duplicate)
 
     def _decoded(self, record: Record) -> Entry | None:
         return self.orders.event(record) or decoded(record, self.origin)

@@ -7,6 +7,7 @@ order for something else launders a deletion.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from trailseal.sealing.admin_records import (
 )
 from trailseal.sealing.origin import SealedLog, same_records
 from trailseal.sealing.state import SealState
+from trailseal.sealing.tombstones import known_key, tombstone_of
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.signatures import Signed, listed_keys
@@ -71,6 +73,8 @@ class Orders:
         self._is_vouched, self._keys = bool(given), given or listed_keys(ledger, sealed)
         self.unvouched: set[Position] = set()
         self._known: dict[Position, _Order | str] = {}
+        self._tombstone_key = known_key(ledger)
+        self._awaited: set[int] = set()
 
     def objection(self, row: OutcomeRow, offset: int, record: Record | None = None) -> str | None:
         """Why the removal of this offset is not lawful; None where it is.
@@ -88,8 +92,12 @@ class Orders:
             return f"{row.kind}: {found}"
         if _KINDS[found.statement.kind] != row.kind:
             return f"{row.kind}: the order at {row.of} is for something else"
-        if not (self._covers(found, offset) or self.is_retry(row, offset) or self.is_late(row, record)):
+        if self._covers(found, offset) or self.is_late(row, record):
+            return None
+        if not self.is_retry(row, offset):
             return f"{row.kind}: the order at {row.of} does not name this offset"
+        if record is not None and not self.was_of(row, record):
+            return f"{row.kind}: it counts as a retry of what the order at {row.of} erased, and is another event"
         return None
 
     def is_retry(self, row: OutcomeRow, offset: int) -> bool:
@@ -98,6 +106,19 @@ class Orders:
         if isinstance(found, str) or row.kind != "erased" or row.tombstone not in found.tombstones:
             return False
         return not self._is_here(found) or (offset > found.at.offset and not found.statement.covers(offset))
+
+    def was_of(self, row: OutcomeRow, record: Record) -> bool:
+        """Whether what was removed can have been this record's event; where nothing is left to tell by, it can."""
+        made = decoded(record, self._log.origin)
+        if made is None:
+            return False
+        if row.kind == "expired":
+            found = self._order(row.of)
+            return not isinstance(found, str) and found.month == made.month
+        if row.tombstone is None:
+            return self._log.forgets
+        key = self._tombstone_key
+        return key is not None and hmac.compare_digest(tombstone_of(made, key), row.tombstone)
 
     def is_late(self, row: OutcomeRow, record: Record | None) -> bool:
         """Whether the row says that an event came after its month was dropped; with its record, whether that is so.
@@ -127,6 +148,23 @@ class Orders:
             return False
         return self._is_here(found) or self.is_retry(row, offset) or self._log.forgets
 
+    def await_order(self, row: OutcomeRow, offset: int) -> None:
+        """The record of this removal is gone. That of a retry goes by a later order, which has to name it."""
+        if not (self._log.forgets or self.names(row, offset)):
+            self._awaited.add(offset)
+
+    def never_ordered(self, following: int) -> list[int]:
+        """The offsets whose records are gone, though no order that was passed names them.
+
+        Args:
+            following: the next offset to take in: the order there may be under way.
+        """
+        if self._awaited:
+            pending = self._log.at(Position(self._sealed.log, self._sealed.partition, following))
+            if pending is not None:
+                self.event(pending)
+        return sorted(self._awaited)
+
     def event_elsewhere(self, record: Record) -> Entry | None:
         """The event of a genuine order of another log, whose tree has it there; None where it is none."""
         if record.header(HEADER_ADMIN) is None or isinstance(self._order(record.position), str):
@@ -139,10 +177,12 @@ class Orders:
         if record.header(HEADER_ADMIN) is None:
             return None
         try:
-            self._statement(record, self._sealed, self._keys)
+            statement = self._statement(record, self._sealed, self._keys)
             made = decode_admin(record)
         except (MerkleError, IntegrityViolation, InvalidEvent):
             return None
+        if statement.origin == self._sealed.origin:
+            self._awaited = {offset for offset in self._awaited if not statement.covers(offset)}
         self._count(record)
         return entry(record, made.event, made.format, made.words)
 

@@ -31,6 +31,7 @@ CHUNK = 32 * TILE_WIDTH
 SPAN = 32 * CHUNK
 """Offsets after which the terms of their documents are counted."""
 _END = 2**62
+_LOOKED_AT = 100
 
 
 class PartitionCheck:
@@ -82,9 +83,13 @@ class PartitionCheck:
             self.suspicions.add("damaged-tree", head.base, detail=str(error).removesuffix("."))
         if asked.everything:
             self._check_ends()
+            for offset in orders.never_ordered(head.next):
+                detail = "erased: it counts as the retry of an erased event, and no order names it"
+                self.suspicions.add("unordered-removal", offset, detail=detail)
         if 0 < signed.size < tree.size:
             self.questions.append(
-                f"The last {tree.size - signed.size} leaves of {sealed.origin} are sealed and not signed yet."
+                f"The last {tree.size - signed.size} leaves of {sealed.origin} are sealed and not signed yet: a"
+                " running pipeline signs within seconds."
             )
         if records.unprovable:
             self.questions.append(
@@ -93,7 +98,8 @@ class PartitionCheck:
             )
         self.questions += orders.questions()
         counts = (records.unprovable, claims.unprovable, len(orders.unvouched))
-        self.result.append(self._summary(sealed, tree, signed, counts))
+        unsigned_ms = _unsigned_since(tree, signed.size) if asked.everything and signed.size else None
+        self.result.append(self._summary(sealed, tree, signed, counts, unsigned_ms))
 
     def _signed(self, sealed: SealedLog, tree: LogTree, trust: Trust) -> Signed:
         """What vouches for the tree: its own signatures, or its successor's for how it ended."""
@@ -115,7 +121,8 @@ class PartitionCheck:
             sealed = SealedLog.stored(self._ledger, head.log, head.partition)
             tree = LogTree(SealState.of(head.seal).edge, self._ledger.seals)
             size = 0 if sealed is None or head.seal is None else sealed.size_at(head.next)
-            if sealed is not None and tree.size == size and (not size or tree.entry(0) == sealed.entry.encode()):
+            first = b"" if sealed is None or sealed.genesis.base != head.base else sealed.entry.encode()
+            if first and tree.size == size and (not size or tree.entry(0) == first):
                 return sealed, tree
             if sealed is None and head.seal is None:
                 if head.taken_in:
@@ -242,7 +249,12 @@ class PartitionCheck:
             self.suspicions.add("foreign-document", offset, detail="from before the log was taken in")
 
     def _summary(
-        self, sealed: SealedLog, tree: LogTree, signed: Signed, unprovable: tuple[int, int, int]
+        self,
+        sealed: SealedLog,
+        tree: LogTree,
+        signed: Signed,
+        unprovable: tuple[int, int, int],
+        unsigned_since_ms: int | None,
     ) -> VerifiedLog:
         return VerifiedLog(
             log=sealed.log,
@@ -251,6 +263,7 @@ class PartitionCheck:
             size=tree.size,
             root=tree.edge.root().hex(),
             signed=signed.size,
+            unsigned_since_ms=unsigned_since_ms,
             verified=self._verified,
             gaps=self._gaps,
             removed=self._removed,
@@ -260,3 +273,14 @@ class PartitionCheck:
             cosigned=signed.cosigned_size,
             cosigned_at=signed.cosigned_at,
         )
+
+
+def _unsigned_since(tree: LogTree, signed: int) -> int | None:
+    """The append time of the first record that nothing signed covers, of the first few leaves; None without one."""
+    try:
+        leaves = (
+            LeafEntry.decode(tree.entry(index)) for index in range(signed, min(tree.size, signed + _LOOKED_AT))
+        )
+        return next((leaf.time_ms for leaf in leaves if leaf.type is EntryType.RECORD), None)
+    except IntegrityViolation:
+        return None

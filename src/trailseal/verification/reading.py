@@ -62,6 +62,7 @@ class WholeLog:
         self.origin = log.origin
         self.number = ledger.log_number(self.origin)
         self._origins = ledger.logs()
+        self._partitions: Collection[int] = ()
 
     @property
     def forgets(self) -> bool:
@@ -96,6 +97,8 @@ class WholeLog:
     def at(self, position: Position) -> Record | None:
         """The record at a position of this log or of another one that the ledger knows, wherever it is kept."""
         if position.log == self.number:
+            if not self._has(position.partition):
+                return None
             items = self.read(position.partition, position.offset, 1, _ONE_BYTES)
             return items[0] if items and isinstance(items[0], Record) else None
         if self._keeper is not None:
@@ -126,6 +129,11 @@ class WholeLog:
             if record is not None:
                 found[position] = record
         return found
+
+    def _has(self, partition: int) -> bool:
+        if partition not in self._partitions:
+            self._partitions = self._log.partitions()
+        return partition in self._partitions
 
     def _forgotten(self, missing: Collection[Position]) -> list[Position]:
         """Those that the log held once: of no other may a copy be believed."""

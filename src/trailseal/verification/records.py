@@ -47,8 +47,8 @@ class Difference:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing is there any more."""
-        return self.found is None or self.found.is_erased
+        """Whether nothing is there any more but its position and append time."""
+        return self.found is None or (self.found.is_erased and self.found.timestamp_ms == self.sealed.time_ms)
 
 
 class RecordCheck:

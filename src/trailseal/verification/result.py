@@ -39,6 +39,7 @@ class VerifiedLog(msgspec.Struct, frozen=True, omit_defaults=True):
         size: leaves of its tree.
         root: of that tree, hexadecimal.
         signed: leaves that a checkpoint signed by the log covers.
+        unsigned_since_ms: append time of the first record behind those, milliseconds since 1970 UTC, or None.
         cosigned: leaves that a quorum of witnesses cosigned, or None where none was named.
         cosigned_at: POSIX seconds of the newest of those cosignatures.
         verified: records that are what was sealed.
@@ -63,6 +64,7 @@ class VerifiedLog(msgspec.Struct, frozen=True, omit_defaults=True):
     cosigned: int | None = None
     cosigned_at: int | None = None
     unvouched: int = 0
+    unsigned_since_ms: int | None = None
 
 
 class Verification(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from itertools import count, repeat
 from pathlib import Path
+from typing import Any
 
 from trailseal.adapters.locks import CONSUMER_LOCK, FileLock
 from trailseal.adapters.logs.sqlite_subscription import PARTITION, Arrivals, SqliteSubscription
@@ -17,7 +18,7 @@ from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.adapters.sqlite_headers import decode_headers, encode_headers, erased_headers
 from trailseal.adapters.sqlite_schema import Schema
 from trailseal.adapters.sqlite_writing import WriteConnection
-from trailseal.errors import UsageError
+from trailseal.errors import Unavailable, UsageError
 from trailseal.model.record import ERASED_HEADERS, Gap, NewRecord, Position, Record
 from trailseal.ports.clock import Clock
 from trailseal.ports.log import Bounds
@@ -88,7 +89,7 @@ class SqliteLog:
         """See `EventLog.origin`."""
         if self._origin is None:
             with self._file.reading("name its origin") as connection:
-                (self._origin,) = connection.execute("SELECT origin FROM state").fetchone()
+                (self._origin,) = _state(connection, "SELECT origin FROM state")
         return self._origin
 
     def append(self, records: Sequence[NewRecord], partition: int | None = None) -> list[Position]:
@@ -197,7 +198,7 @@ class SqliteLog:
 
     def _commit(self, group: Sequence[Batch]) -> None:
         with self._writing, self._connection.transaction("append") as connection:
-            first, last_ms = connection.execute("SELECT next, last_ms FROM state").fetchone()
+            first, last_ms = _state(connection, "SELECT next, last_ms FROM state")
             now_ms = max(last_ms, self._clock.now_us() // 1000)
             for batch in group:
                 batch.first = first
@@ -247,8 +248,15 @@ def _schema_with_origin() -> Schema:
     return Schema(_SCHEMA.what, _SCHEMA.application_id, _SCHEMA.version, (*_SCHEMA.statements, first_row))
 
 
+def _state(connection: sqlite3.Connection, sql: str) -> tuple[Any, ...]:
+    row: tuple[Any, ...] | None = connection.execute(sql).fetchone()
+    if row is None:
+        raise Unavailable("The log's file has lost its identity and its end: restore it from a backup.")
+    return row
+
+
 def _bounds(connection: sqlite3.Connection) -> Bounds:
-    first, following = connection.execute("SELECT (SELECT min(offset) FROM records), next FROM state").fetchone()
+    first, following = _state(connection, "SELECT (SELECT min(offset) FROM records), next FROM state")
     return Bounds(following if first is None else first, following)
 
 
