@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from flow.http_system import HttpSystem, event, http_system
 from flow.running import until
 from trailseal.merkle.errors import MerkleError
+from trailseal.merkle.genesis import Genesis
 from trailseal.merkle.hash import leaf_hash, leaf_hashes, range_root, split_hashes
 from trailseal.merkle.leaf import EntryType, LeafEntry
 from trailseal.merkle.notes import VerifierKey, decode_base64
@@ -74,6 +76,12 @@ def test_a_log_is_listed_with_its_keys_size_and_base_url(system: HttpSystem) -> 
     log = listed(system)
     assert (log["log"], log["partition"], log["size"], log["url"]) == (1, 0, EVENTS + 1, BASE)
     assert [key.name for key in keys(system)] == [log["origin"]]
+
+
+def test_the_genesis_that_leaf_0_commits_to_is_published(system: HttpSystem) -> None:
+    log, first = listed(system), LeafEntry.decode(bundles(system, EVENTS + 1)[0])
+    assert sha256(log["genesis"].encode()).digest() == first.commit
+    assert Genesis.parse(log["genesis"].encode()).keys == tuple(keys(system))
 
 
 def test_the_signed_root_is_that_of_the_entries_anybody_can_download(system: HttpSystem) -> None:

@@ -43,6 +43,7 @@ class PublicLog(msgspec.Struct, frozen=True):
         vkeys: the keys that sign it, as its ledger tells them; an auditor gets them another way.
         size: leaves of its newest signed checkpoint.
         url: below this path are ``checkpoint`` and ``tile/…``, as C2SP tlog-tiles says.
+        genesis: the statement that leaf 0 commits to: base, first keys, and the logs continued here.
     """
 
     log: int
@@ -51,6 +52,7 @@ class PublicLog(msgspec.Struct, frozen=True):
     vkeys: tuple[str, ...]
     size: int
     url: str
+    genesis: str
 
 
 class SignedCheckpoint(msgspec.Struct, frozen=True):
@@ -138,9 +140,8 @@ class Evidence:
                 newest = self._ledger.seals.checkpoint(number, head.partition)
                 vkeys = tuple(key.vkey() for key in published_keys(self._ledger, log))
                 size = 0 if newest is None else newest.size
-                found.append(
-                    PublicLog(number, head.partition, log.origin, vkeys, size, url(number, head.partition))
-                )
+                base, genesis = url(number, head.partition), log.genesis.statement().decode()
+                found.append(PublicLog(number, head.partition, log.origin, vkeys, size, base, genesis))
         return found
 
     def checkpoint(self, log: int, partition: int) -> bytes:
