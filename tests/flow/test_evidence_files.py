@@ -6,16 +6,19 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flow.embedded import opened
+from flow.evidence_edits import Lines, edit
 from flow.running import caught_up, record, running, until
 from trailseal.cli.pipeline import make_consumer
 from trailseal.formats.rendering import render
 from trailseal.merkle.notes import VerifierKey
 from trailseal.merkle.signing import SeedSigner
 from trailseal.model.query import Query
+from trailseal.model.record import NewRecord
 from trailseal.sealing.evidence import Evidence
 from trailseal.sealing.evidence_file import evidence_lines
 from trailseal.sealing.keys import KeyFile
@@ -24,17 +27,18 @@ from trailseal.verification.files import EvidenceCheck, FileVerification, check_
 from trailseal.verification.trust import Trust
 
 EVENTS = 40
-Lines = list[bytes]
 
 
 class Sealed:
     """A sealed log, its receipt of one event, and exports of all of them."""
 
-    def __init__(self, data: Path, *, post_quantum: bool = False) -> None:
+    def __init__(self, data: Path, *more: NewRecord, post_quantum: bool = False) -> None:
         data.mkdir(parents=True)
         KeyFile(data / "seal.key").make("2026-01-02T03:04:05Z", post_quantum=post_quantum)
         with opened(data) as engines:
             engines.log.append([record(f"e{number}", metadata={"n": number}) for number in range(EVENTS)])
+            if more:
+                engines.log.append(list(more))
             with running(make_consumer(Settings(data=data), engines)):
                 until(lambda: caught_up(engines.log, engines.ledger))
             evidence = Evidence(engines.ledger, engines.clock.monotonic)
@@ -78,17 +82,11 @@ def test_an_evidence_file_is_proved_row_by_row_offline(sealed: Sealed) -> None:
     assert result.checkpoints[0].checkpoint.size == EVENTS + 1
 
 
-def edit(line: bytes, change: Callable[[dict[str, object]], None]) -> bytes:
-    body = json.loads(line)
-    change(body)
-    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+def rename(body: dict[str, Any]) -> None:
+    body["event"]["actor"]["id"] = "mallory"
 
 
-def rename(body: dict[str, object]) -> None:
-    body["event"]["actor"]["id"] = "mallory"  # type: ignore[index] # an event
-
-
-def move(body: dict[str, object]) -> None:
+def move(body: dict[str, Any]) -> None:
     body["position"] = "1/0/5"
 
 

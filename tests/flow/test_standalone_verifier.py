@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -12,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from flow.embedded import opened
+from flow.evidence_edits import BARE, FORGED, RICH, Lines, edit, forged, mended
 from flow.running import record
 from flow.test_attacks import EVENTS, run_pipeline
-from flow.test_evidence_files import Lines, Sealed, edit, move, rename
+from flow.test_evidence_files import EVENTS as EXPORTED
+from flow.test_evidence_files import Sealed, move, rename
 from trailseal.merkle.notes import Algorithm
 from trailseal.merkle.signing import SeedSigner
 from trailseal.merkle.tiles import TILE_WIDTH, TileName
+from trailseal.model.record import NewRecord
 from trailseal.sealing.evidence import Evidence
 from trailseal.sealing.keys import KeyFile
 from trailseal.verification import standalone
@@ -49,6 +53,21 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     return Sealed(tmp_path_factory.mktemp("standalone") / "data")
 
 
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    """The last row shows an event with everything in it, the one before it one with hardly anything."""
+    records = [NewRecord(json.dumps(body).encode(), b"acme", ()) for body in (BARE, RICH)]
+    return Sealed(tmp_path_factory.mktemp("rich") / "data", *records)
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    """The last row shows a CloudEvent, told from its headers."""
+    headers = (("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"/x"), ("ce_type", b"x.y"))
+    timed = (*headers, ("ce_time", b"2026-03-05T00:00:00Z"))
+    return Sealed(tmp_path_factory.mktemp("foreign") / "data", NewRecord(b"{}", None, timed))
+
+
 def status_of(result: FileVerification) -> int:
     return 1 if result.mismatches else 2 if result.open_questions or not result.checkpoints else 0
 
@@ -78,6 +97,43 @@ def test_both_verifiers_agree_on_an_export(sealed: Sealed, number: int) -> None:
     lines = ATTACKS[number](sealed.lines)
     expected = status_of(sealed.check(lines))
     assert standalone_export(lines, [key.vkey() for key in sealed.keys]) == expected == (1 if number else 0)
+
+
+def test_both_verifiers_read_events_with_everything_and_with_nothing_in_them(rich: Sealed) -> None:
+    vkeys = [key.vkey() for key in rich.keys]
+    assert [json.loads(line)["event"]["id"] for line in rich.lines[-3:-1]] == ["bare", "rich"]
+    assert standalone_export(rich.lines, vkeys) == status_of(rich.check(rich.lines)) == 0
+    assert standalone_export(mended(rich.lines), vkeys) == status_of(rich.check(mended(rich.lines))) == 2
+
+
+@pytest.mark.parametrize(("name", "value"), FORGED, ids=lambda part: part if isinstance(part, str) else None)
+def test_both_verifiers_hold_every_field_of_an_event_against_its_record(
+    rich: Sealed, name: str, value: object
+) -> None:
+    lines = forged(rich.lines, name, value)
+    assert status_of(rich.check(lines)) == 1
+    assert standalone_export(lines, [key.vkey() for key in rich.keys]) == 1
+
+
+def test_the_standalone_verifier_says_that_it_compared_no_event_of_a_foreign_format(foreign: Sealed) -> None:
+    vkeys = [key.vkey() for key in foreign.keys]
+    assert status_of(foreign.check(foreign.lines)) == 0
+    with pytest.raises(standalone.Unverified, match="41 records are what was sealed; 1 of them"):
+        standalone.verify_export(foreign.lines, standalone.Keys(vkeys, [], None), lambda *_: None)
+    for name in ("format", "received_at", "record"):
+        assert standalone_export(forged(foreign.lines, name, "native"), vkeys) == 1
+
+
+def test_both_verifiers_agree_that_a_log_without_a_key_counts_only_where_a_row_is_of_it(sealed: Sealed) -> None:
+    other = {"log": 2, "partition": 0, "origin": "other.example", "checkpoint": "other.example\n1\n\n"}
+    manifest = edit(sealed.lines[0], lambda body: body["logs"].append(other))
+    lines = mended([manifest, *sealed.lines[1:]])
+    result = sealed.check(lines)
+    assert (result.mismatches, result.verified, len(result.open_questions)) == ([], EXPORTED, 1)
+    with pytest.raises(standalone.Unverified, match="the end is not signed"):
+        standalone.verify_export(
+            lines, standalone.Keys([key.vkey() for key in sealed.keys], [], None), lambda *_: None
+        )
 
 
 def test_both_verifiers_agree_that_an_unsigned_end_or_no_key_proves_nothing(sealed: Sealed) -> None:

@@ -258,7 +258,12 @@ def _check_shown(shown: dict[str, Any], entry: LeafEntry, frame: Frame | None, p
         raise ValueError("the record is no event") from error
     true = msgspec.to_builtins(normalised(made.event, position, frame.timestamp_ms * _MS_IN_US, made.format))
     for name in {*true, *shown} - {"record", "seal"}:
-        if json.loads(msgspec.json.encode(true.get(name))) != shown.get(name):
+        if _spelled(json.loads(msgspec.json.encode(true.get(name)))) != _spelled(shown.get(name)):
             raise ValueError(f"the event shown is not the record's: {name} differs")
     if "record" in shown and shown["record"].encode() != frame.value:
         raise ValueError("the original shown is not the record's")
+
+
+def _spelled(value: Any) -> str:
+    """JSON in one spelling: in Python itself true equals 1."""
+    return json.dumps(value, sort_keys=True)

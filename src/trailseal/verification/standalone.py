@@ -18,14 +18,16 @@ import argparse
 import base64
 import hashlib
 import hmac
+import ipaddress
 import json
 import struct
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -249,39 +251,88 @@ def read_frame(frame: bytes) -> tuple[int, bytes | None, list[tuple[str, bytes |
     return time_ms, value, headers
 
 
-def check_opening(opening: bytes) -> tuple[bytes, int, bytes | None, list[tuple[str, bytes | None]]]:
-    """Entry, offset, value and headers of what an opening (entry, salt, frame) shows."""
+class Shown(NamedTuple):
+    """What an opening shows: entry and offset of a leaf, and its record's time, value and headers."""
+
+    entry: bytes
+    offset: int
+    time_ms: int = 0
+    value: bytes | None = None
+    headers: list[tuple[str, bytes | None]] = []  # noqa: RUF012 - a tuple's default, never written to
+
+
+def check_opening(opening: bytes) -> Shown:
+    """Of entry, salt and frame, that the one commits to the other."""
     entry, salt, frame = opening[:ENTRY], opening[ENTRY : ENTRY + 32], opening[ENTRY + 32 :]
     if len(entry) != ENTRY or not entry.startswith(b"trailseal-leaf/1\0"):
         raise Tampered("not an entry")
     kind, offset, time_ms = struct.unpack_from(">BQQ", entry, 17)
     if not frame:
-        return entry, offset, None, []
+        return Shown(entry, offset)
     shown_ms, value, headers = read_frame(frame)
     if kind != RECORD or hmac.digest(salt, frame, "sha256") != entry[34:] or max(shown_ms, 0) != time_ms:
         raise Tampered(f"the record shown for offset {offset} is not the one that was sealed")
-    return entry, offset, value, headers
+    return Shown(entry, offset, shown_ms, value, headers)
 
 
-def check_shown(event: dict[str, Any], value: bytes | None, headers: list[tuple[str, bytes | None]]) -> None:
-    """That an event shown is what its record says. Other formats than native are shown, not decoded, here."""
-    named = dict(headers)
-    if (named.get("trailseal-format") or b"native") != b"native" or event.get("format") != "native":
-        return
-    body = json.loads(value or b"null")
-    said: dict[str, Any] = {
-        "id": (named.get("trailseal-id") or b"").decode() or body.get("id"),
-        "tenant_id": (named.get("trailseal-tenant") or b"").decode() or body.get("tenant_id") or "default",
-        "action": body.get("action"),
-        "outcome": body.get("outcome") or "success",
-        "reason": body.get("reason"),
-        "metadata": body.get("metadata") or None,
-        "actor": body["actor"] if isinstance(body.get("actor"), dict) else {"id": body.get("actor")},
-    }
-    said["actor"] = {name: part for name, part in said["actor"].items() if part is not None}
-    for name, true in said.items():
-        if true != event.get(name) and not (name == "id" and true is None):
+def instant(text: str) -> str:
+    """A time as events show it; a leap second is the first second of the next day."""
+    usual = text.upper().replace(":60", ":59", 1)
+    at = datetime.fromisoformat(usual).astimezone(UTC) + timedelta(seconds=usual != text.upper())
+    return at.replace(tzinfo=None).isoformat() + "Z"
+
+
+def present(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what counts as left out."""
+    return {name: part for name, part in fields.items() if part is not None}
+
+
+def format_of(headers: dict[str, bytes | None]) -> str:
+    """The format of a record: named by Trailseal's own header, or by those of CloudEvents in Kafka."""
+    named = headers.get("trailseal-format")
+    if named is not None:
+        return named.decode()
+    media = (headers.get("content-type") or b"").lower()
+    is_cloudevent = "ce_specversion" in headers or media.startswith(b"application/cloudevents+json")
+    return "cloudevents" if is_cloudevent else "native"
+
+
+def native_event(body: dict[str, Any], headers: dict[str, bytes | None]) -> dict[str, Any]:
+    """What a record of the native format says, as events show it."""
+    said: dict[str, Any] = {"tenant_id": "default", "outcome": "success"} | present(body)
+    for name, header in (("id", "trailseal-id"), ("tenant_id", "trailseal-tenant")):
+        if (value := headers.get(header)) is not None:
+            said[name] = value.decode()
+    for name in ("actor", "resource"):
+        if name in said:
+            said[name] = present(said[name]) if isinstance(said[name], dict) else {"id": said[name]}
+    said["context"] = context = present(said.get("context", {}))
+    if "source_ip" in context:
+        address = ipaddress.ip_address(context["source_ip"])
+        context["source_ip"] = str(getattr(address, "ipv4_mapped", None) or address)
+    said["changes"] = [present(change) for change in said.get("changes", [])]
+    said |= {"timestamp": instant(said["timestamp"]), "schema_version": 1}
+    return {name: part for name, part in said.items() if part or name not in ("context", "changes", "metadata")}
+
+
+def check_shown(event: dict[str, Any], opened: Shown) -> bool:
+    """Whether the event shown is of a format that is decoded here; raises where it is not what the record says."""
+    headers = dict(opened.headers)
+    received = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=opened.time_ms)
+    said: dict[str, Any] = {"received_at": instant(received.isoformat()), "format": format_of(headers)}
+    shown = {name: part for name, part in event.items() if name not in ("position", "record", "seal")}
+    original = (opened.value or b"").decode("utf-8", "surrogateescape")
+    if event.get("record", original) != original:
+        raise Tampered("the original shown is not the record's")
+    native: bool = said["format"] == "native"
+    if native:
+        said = native_event(json.loads(original), headers) | said
+        said.setdefault("id", shown.get("id"))  # made from where the record stood
+    for name in {*said, *shown} if native else said:
+        # as texts: in Python True == 1
+        if json.dumps(said.get(name), sort_keys=True) != json.dumps(shown.get(name), sort_keys=True):
             raise Tampered(f"the event shown is not the record's: {name} differs")
+    return native
 
 
 # --- what can be verified ---
@@ -295,7 +346,7 @@ def verify_receipt(data: bytes, keys: Keys) -> str:
         raise Tampered("not a receipt")
     index = int(lines[2].removeprefix("index "))
     origin, size, root = keys.open(note)
-    entry, offset, value, _ = check_opening(strict_base64(lines[1].removeprefix("extra ")))
+    entry, offset, _, value, _ = check_opening(strict_base64(lines[1].removeprefix("extra ")))
     check_inclusion(entry, index, size, [strict_base64(line) for line in lines[3:]], root)
     shown = "" if value is None else f", {len(value)} bytes: {value.decode('utf-8', 'backslashreplace')}"
     return f"offset {offset} of {origin} is leaf {index} of {size}{shown}"
@@ -303,7 +354,8 @@ def verify_receipt(data: bytes, keys: Keys) -> str:
 
 def verify_export(lines: Iterable[bytes], keys: Keys, on_row: OnRow) -> str:
     """Every row of an evidence file."""
-    digest, rows, unproved, end = hashlib.sha256(), 0, 0, None
+    digest, rows, unproved, undecoded, end = hashlib.sha256(), 0, 0, 0, None
+    logs: list[str] = []
     opened: Opened = {}
     for number, line in enumerate(lines, 1):
         try:
@@ -315,57 +367,73 @@ def verify_export(lines: Iterable[bytes], keys: Keys, on_row: OnRow) -> str:
         if number == 1:
             if body.get("trailseal-evidence") != 1:
                 raise Unverified("not an evidence file of version 1")
-            opened = {(log["log"], log["partition"]): keys.open(log["checkpoint"]) for log in body["logs"]}
+            logs, opened = [log["origin"] for log in body["logs"]], open_manifest(body["logs"], keys)
         elif "end" in body:
             end = body["end"]
             if end["rows"] != rows or end["sha256"] != digest.hexdigest():
                 raise Tampered("rows were added, dropped, changed or swapped")
         else:
-            rows += 1
-            unproved += not verify_row(number, body, opened, on_row)
+            proved, decoded = verify_row(number, body, opened, on_row)
+            rows, unproved, undecoded = rows + 1, unproved + (not proved), undecoded + (not decoded)
         digest.update(line)
-    check_end(end, rows, keys)
+    check_end(end, rows, [key for key in keys.logs if key[0] in logs and key[2] == 1])
     if unproved:
-        raise Unverified(f"{unproved} rows have no proof")
+        raise Unverified(f"{unproved} rows have no proof: too new to be signed, or no --key of their log was given")
+    if undecoded:
+        raise Unverified(
+            f"{rows} records are what was sealed; {undecoded} of them are in formats that are not decoded here, so"
+            " the events shown beside those were not compared with them: `trailseal verify` does it"
+        )
     return f"{rows} rows are what was sealed"
 
 
-def check_end(end: dict[str, Any] | None, rows: int, keys: Keys) -> None:
-    """That the log signed for the file being whole."""
+def open_manifest(logs: list[dict[str, Any]], keys: Keys) -> Opened:
+    """The checkpoints of those logs that a key is known of; without one, a log counts only where a row is of it."""
+    opened: Opened = {}
+    for log in logs:
+        if any(key[0] == log["origin"] for key in keys.logs):
+            opened[log["log"], log["partition"]] = checkpoint = keys.open(log["checkpoint"])
+            if checkpoint[0] != log["origin"]:
+                raise Tampered(f"the checkpoint said to be of {log['origin']} is of {checkpoint[0]}")
+    return opened
+
+
+def check_end(end: dict[str, Any] | None, rows: int, keys: list[Key]) -> None:
+    """That a log of the file signed for its being whole."""
     if end is None:
         raise Tampered("the file breaks off: it has no end")
     if end["note"] is None:
         raise Unverified("the end is not signed by the log: rows could be missing")
-    text, signers = check_signatures(end["note"], [key for key in keys.logs if key[2] == 1])
+    text, signers = check_signatures(end["note"], keys)
     if text != f"trailseal-evidence/1\nrows {rows}\nsha256 {end['sha256']}\n":
         raise Tampered("what was signed is another end")
     if not signers:
         raise Unverified("no Ed25519 --key given signed the end: rows could be missing")
 
 
-def verify_row(number: int, row: dict[str, Any], opened: Opened, on_row: OnRow) -> bool:
-    """Whether the row is proved; raises where it does not hold together."""
+def verify_row(number: int, row: dict[str, Any], opened: Opened, on_row: OnRow) -> tuple[bool, bool]:
+    """Whether its record is proved, and its event compared with it; raises where it does not hold together."""
     try:
         return prove_row(row, opened, on_row)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Tampered(f"line {number} is no row ({type(error).__name__})") from error
     except Tampered as error:
         raise Tampered(f"line {number}: {error}") from error
 
 
-def prove_row(row: dict[str, Any], opened: Opened, on_row: OnRow) -> bool:
+def prove_row(row: dict[str, Any], opened: Opened, on_row: OnRow) -> tuple[bool, bool]:
     """The same, without the line's number."""
     log, partition, place = (int(part) for part in row["position"].split("/"))
-    entry, offset, value, headers = check_opening(strict_base64(row["opening"]))
-    if offset != place or value is None or row["event"]["position"] != row["position"]:
-        raise Tampered(f"its record is of offset {offset}, the row says {row['position']}")
-    check_shown(row["event"], value, headers)
+    shown = check_opening(strict_base64(row["opening"]))
+    if shown.offset != place or shown.value is None or row["event"]["position"] != row["position"]:
+        raise Tampered(f"its record is of offset {shown.offset}, the row says {row['position']}")
+    decoded = check_shown(row["event"], shown)
     if row.get("proof") is None or (log, partition) not in opened:
-        return False
+        return False, decoded
     origin, size, root = opened[log, partition]
-    check_inclusion(entry, row["index"], size, [strict_base64(node) for node in row["proof"]], root)
-    on_row(origin, row["index"], entry)
-    return True
+    check_inclusion(shown.entry, row["index"], size, [strict_base64(node) for node in row["proof"]], root)
+    on_row(origin, row["index"], shown.entry)
+    return True, decoded
 
 
 def tile_path(index: int, width: int) -> str:
