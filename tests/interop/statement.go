@@ -1,0 +1,103 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Section 11: an admin statement, the order by which records are removed lawfully.
+
+type orderSummary struct {
+	Kind    string   `json:"kind"`
+	Offsets []string `json:"offsets"`
+}
+
+var errNoOrder = errors.New("no order")
+
+// genuineOrder gives the order that a record is; errNoOrder where it does not claim to be one.
+func genuineOrder(record frame, origin string, offset, base uint64, keys note.Verifiers) (*orderSummary, error) {
+	if !slices.ContainsFunc(record.headers, func(one header) bool { return one.name == "trailseal-admin" }) {
+		return nil, errNoOrder
+	}
+	raw, once := record.header("trailseal-admin")
+	if !once {
+		return nil, errors.New("its header is null or stands there twice")
+	}
+	opened, err := openNote(raw, keys)
+	if err != nil {
+		return nil, err
+	}
+	if !signedBy(opened, origin) {
+		return nil, fmt.Errorf("no key of %s signed it", origin)
+	}
+	return parseStatement(opened.Text, origin, sha256.Sum256(record.value), offset, base)
+}
+
+func parseStatement(text, origin string, value [sha256.Size]byte, offset, base uint64) (*orderSummary, error) {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if !strings.HasSuffix(text, "\n") || len(lines) < 6 || lines[0] != "trailseal-admin/1" {
+		return nil, errors.New("no statement")
+	}
+	if lines[1] != "origin "+origin {
+		return nil, errors.New("of another log")
+	}
+	kind, isKind := strings.CutPrefix(lines[2], "kind ")
+	if !isKind || kind != "erase" && kind != "expire" {
+		return nil, errors.New("of an unknown kind")
+	}
+	size, err := number(lines[3], "size ")
+	if err != nil {
+		return nil, err
+	}
+	if size > offset-base+1 {
+		return nil, errors.New("signed for a tree that came after it")
+	}
+	if lines[len(lines)-1] != "value "+hex.EncodeToString(value[:]) {
+		return nil, errors.New("of another value")
+	}
+	runs := lines[4 : len(lines)-1]
+	if len(runs) > 10_000 {
+		return nil, errors.New("too many runs")
+	}
+	order := &orderSummary{Kind: kind}
+	next := base
+	for place, run := range runs {
+		first, last, err := parseRun(run)
+		if err != nil {
+			return nil, err
+		}
+		touches := place > 0 && first == next
+		if first < next || touches || last < first || last-base+2 > size {
+			return nil, fmt.Errorf("the run %q is out of place", run)
+		}
+		order.Offsets = append(order.Offsets, fmt.Sprintf("%d-%d", first, last))
+		next = last + 1
+	}
+	return order, nil
+}
+
+func parseRun(line string) (first, last uint64, err error) {
+	run, found := strings.CutPrefix(line, "offsets ")
+	from, to, pair := strings.Cut(run, "-")
+	if !found || !pair {
+		return 0, 0, fmt.Errorf("no run: %q", line)
+	}
+	if first, err = parseDecimal(from); err == nil {
+		last, err = parseDecimal(to)
+	}
+	return first, last, err
+}
+
+func number(line, name string) (uint64, error) {
+	text, found := strings.CutPrefix(line, name)
+	if !found {
+		return 0, fmt.Errorf("no %q", name)
+	}
+	return parseDecimal(text)
+}
