@@ -27,6 +27,7 @@ from trailseal.verification.whole import verify_logs
 
 EXIT_TAMPERED = 1
 EXIT_UNVERIFIED = 2
+_NOT_IN_THE_BOOKS = 0
 _US_IN_MS = 1_000
 _SAME_ID = 64
 _SIGNED_WITHIN_S = 120
@@ -146,7 +147,7 @@ def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:
 
 def _holding(engines: Engines) -> frozenset[tuple[int, int]]:
     """Log and partition of those that ever held a record, whatever the ledger says of them."""
-    number = engines.ledger.log_number(engines.log.origin) or 0
+    number = engines.ledger.log_number(engines.log.origin) or _NOT_IN_THE_BOOKS
     partitions = engines.log.partitions()
     return frozenset((number, partition) for partition in partitions if engines.log.bounds(partition).next)
 
@@ -157,7 +158,8 @@ def _undecided(result: Verification, trust: Trust, holding: frozenset[tuple[int,
     A partition that nobody wrote to has no tree and no signature, and leaves nothing open.
     """
     used = [log for log in result.logs if log.size or (log.log, log.partition) in holding]
-    if not used or any(not log.signed or log.unopened or log.unvouched for log in used):
+    unknown = any(log == _NOT_IN_THE_BOOKS for log, _ in holding)
+    if not used or unknown or any(not log.signed or log.unopened or log.unvouched for log in used):
         return True
     unsigned_ms = [log.unsigned_since_ms for log in used if log.unsigned_since_ms is not None]
     if unsigned_ms and now_s - min(unsigned_ms) / 1e3 > _SIGNED_WITHIN_S:

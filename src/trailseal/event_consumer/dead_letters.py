@@ -100,8 +100,9 @@ class DeadLetters:
         return to
 
     def _replay(self, position: Position) -> Replay | None:
-        found = self._ledger.document(f"{_PREFIX}{position}")
-        return None if found is None else msgspec.json.decode(found.body, type=Replay)
+        name = f"{_PREFIX}{position}"
+        found = self._ledger.document(name)
+        return None if found is None else found.read(Replay, name)
 
     def _note(self, position: Position, replay: Replay) -> None:
         name = f"{_PREFIX}{position}"

@@ -38,7 +38,7 @@ class Epoch(msgspec.Struct, frozen=True):
 def epoch_of(ledger: Ledger, base: str) -> int:
     """The epoch of the log whose origin begins with ``base``; 1 where none was ever begun by hand."""
     stored = ledger.document(_name(base))
-    return _FIRST if stored is None else msgspec.json.decode(stored.body, type=Epoch).epoch
+    return _FIRST if stored is None else stored.read(Epoch, _name(base)).epoch
 
 
 def reason_of(ledger: Ledger, origin: str) -> str | None:
@@ -46,7 +46,7 @@ def reason_of(ledger: Ledger, origin: str) -> str | None:
     stored = ledger.document(_name(_base(origin)))
     if stored is None:
         return None
-    epoch = msgspec.json.decode(stored.body, type=Epoch)
+    epoch = stored.read(Epoch, _name(_base(origin)))
     return epoch.reason if origin.endswith(f"/{epoch.epoch}") else None
 
 

@@ -234,7 +234,7 @@ class Move:
     def _begun(self) -> tuple[Document, _Place]:
         known = self._ledger.document(self._name)
         if known is not None:
-            return known, msgspec.json.decode(known.body, type=_Place)
+            return known, known.read(_Place, self._name)
         ends = {number: self._target.bounds(number).next for number in self._target.partitions()}
         place = _Place(self._source.bounds(0).first, ends)
         version = self._ledger.put_document(self._name, msgspec.json.encode(place), None)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
+from trailseal.errors import IntegrityViolation
 from trailseal.model.outcomes import Delta, Head, OutcomeKind, OutcomeRow, Totals
 from trailseal.model.record import Position, Record
 from trailseal.ports.seals import SealStore
+
+_T = TypeVar("_T")
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
@@ -17,6 +20,19 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
     body: bytes
     version: str
+
+    def read(self, kind: type[_T], name: str) -> _T:
+        """Its body, JSON, as what its writer put there.
+
+        Raises:
+            IntegrityViolation: it is something else: somebody changed the document of that name.
+        """
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise IntegrityViolation(
+                f"The ledger's document {name} is not as Trailseal writes it: restore the ledger from a backup."
+            ) from error
 
 
 class Ledger(Protocol):

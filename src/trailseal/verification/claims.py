@@ -101,8 +101,9 @@ class ClaimCheck:
         unjudged = set(damaged)
         self.doubtful |= unjudged
         self._named = self._named_by(rows, records)
-        letters = (row.position for row in rows.values() if row.kind == "dead_letter")
-        self._kept = self.ledger.kept_among(list(dict.fromkeys(letters)))
+        kinds = ("dead_letter", "duplicate") if self.log.forgets else ("dead_letter",)
+        kept = (row.position for row in rows.values() if row.kind in kinds)
+        self._kept = self.ledger.kept_among(list(dict.fromkeys(kept)))
         expected: set[int] = set()
         for offset in span:
             row, record = rows.get(offset), records.get(offset)
@@ -227,6 +228,10 @@ class ClaimCheck:
     def _duplicate(self, row: OutcomeRow, record: Record) -> None:
         made = self._decoded(record)
         original = None if row.of is None else self._event_at(row.of)
+        frame = self._kept.get(row.position)
+        if self.log.forgets and (frame is None or _frame(frame) != _frame(record)):
+            detail = "what is kept of it, for when the log has forgotten it, is something else"
+            self.suspicions.add("false-outcome", record.position.offset, detail=detail)
         if made is not None and original is None and self._was_removed(row.of, record):
             self.unprovable += 1
         elif made is None or original is None or row.of == record.position:
@@ -305,4 +310,8 @@ def _same(made: Entry) -> tuple[str, str, bytes]:
 
 
 def _bytes(record: Record) -> tuple[object, ...]:
-    return record.timestamp_ms, record.key, record.value, record.headers
+    return *_frame(record), record.value
+
+
+def _frame(record: Record) -> tuple[object, ...]:
+    return record.timestamp_ms, record.key, record.headers

@@ -82,8 +82,6 @@ class _Aliases(msgspec.Struct, frozen=True):
     aliases: dict[str, msgspec.Raw] = {}
 
 
-_MONTH: Final = msgspec.json.Decoder(Month)
-_TARGET: Final = msgspec.json.Decoder(_Target)
 _ALIASES: Final = msgspec.json.Decoder(dict[str, _Aliases])
 _MAPPINGS: Final = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 
@@ -110,7 +108,7 @@ class Months:
     def _read(self) -> Register:
         stored = self._documents.documents(_PREFIX)
         months = {
-            name.removeprefix(_MONTHS): _MONTH.decode(document.body)
+            name.removeprefix(_MONTHS): document.read(Month, name)
             for name, document in stored.items()
             if name.startswith(_MONTHS)
         }
@@ -197,7 +195,7 @@ class Months:
         if self._documents.document(_REBUILD) is None:
             self._put_unless_there(_REBUILD, b"{}")
         for name, stored in self._documents.documents(REPROJECTIONS).items():
-            self._abandon(name.removeprefix(REPROJECTIONS), _TARGET.decode(stored.body).target)
+            self._abandon(name.removeprefix(REPROJECTIONS), stored.read(_Target, name).target)
             self._documents.delete_document(name, stored.version)
         for month in self.register(fresh=True).open_months:
             self._renew(month)
@@ -255,7 +253,7 @@ class Months:
         stored = self._documents.document(name)
         if stored is None:
             raise Fenced(f"the month {month} is not in the register any more")
-        entry = _MONTH.decode(stored.body)
+        entry = stored.read(Month, name)
         if entry.index != index:
             renewed = Month("open", index, (*entry.retired, entry.index), PROJECTION_VERSION)
             self._documents.put_document(name, msgspec.json.encode(renewed), stored.version)
@@ -270,7 +268,7 @@ class Months:
         name = f"{_MONTHS}{month}"
         stored = self._documents.document(name)
         if stored is not None:
-            entry = _MONTH.decode(stored.body)
+            entry = stored.read(Month, name)
             if entry.state == "open":
                 dropped = Month("dropped", entry.index, projection=entry.projection)
                 self._documents.put_document(name, msgspec.json.encode(dropped), stored.version)

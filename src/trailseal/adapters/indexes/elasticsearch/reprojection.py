@@ -86,7 +86,6 @@ class _Page(msgspec.Struct, frozen=True, gc=False):
     hits: _Hits = _Hits()
 
 
-_NOTE: Final = msgspec.json.Decoder(Note)
 _PAGE: Final = msgspec.json.Decoder(_Page)
 
 
@@ -143,7 +142,7 @@ class Reprojection:
         turn = secrets.token_hex(8)
         note = Note(entry.index, self._months.next_index(self._month, entry), PROJECTION_VERSION, turn)
         if stored is not None:
-            known = _NOTE.decode(stored.body)
+            known = stored.read(Note, self._name)
             if known.projection == PROJECTION_VERSION and mapping.is_current(known.target):
                 note = msgspec.structs.replace(known, turn=turn)
             elif not known.switching:

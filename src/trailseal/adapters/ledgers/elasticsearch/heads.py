@@ -112,7 +112,7 @@ class Heads:
     def read_many(self, log: int, partitions: Sequence[int]) -> list[Head]:
         """Those heads that exist, by partition."""
         found = self._store.get_many([head_id(log, partition) for partition in partitions])
-        documents = [(_HEAD.decode(stored.source), stored.version) for stored in found.values()]
+        documents = [(stored.read(_HEAD), stored.version) for stored in found.values()]
         return sorted(
             (_head(version, document) for document, version in documents), key=lambda head: head.partition
         )
@@ -191,7 +191,7 @@ class Heads:
 
     def _stored(self, log: int, partition: int) -> _State | None:
         stored: StoredDocument | None = self._store.get(head_id(log, partition))
-        return None if stored is None else _State(stored.version, _HEAD.decode(stored.source))
+        return None if stored is None else _State(stored.version, stored.read(_HEAD))
 
     def _remember(self, state: _State) -> None:
         with self._lock:
@@ -232,7 +232,7 @@ class Heads:
         found = self._store.get_many(document.chunks)
         if len(found) < len(document.chunks):
             return None
-        return tuple(row for name in document.chunks for row in _CHUNK.decode(found[name].source).rows)
+        return tuple(row for name in document.chunks for row in found[name].read(_CHUNK).rows)
 
     def _new_rows(self, expected: Head, rows: Sequence[OutcomeRow]) -> list[OutcomeRow]:
         """The rows that do not exist yet, each once: totals count nothing twice."""

@@ -117,7 +117,7 @@ class ElasticsearchLedger:
 
     def _origins(self) -> tuple[tuple[str, ...], str | None]:
         stored = self._store.get(_LOGS)
-        return ((), None) if stored is None else (_LOGS_DECODER.decode(stored.source).origins, stored.version)
+        return ((), None) if stored is None else (stored.read(_LOGS_DECODER).origins, stored.version)
 
     def register_log(self, origin: str) -> int:
         """See `Ledger.register_log`."""
@@ -157,7 +157,7 @@ class ElasticsearchLedger:
         stored = self._store.get(f"partitions.{log}")
         if stored is None:
             return (), None
-        return _PARTITIONS_DECODER.decode(stored.source).partitions, stored.version
+        return stored.read(_PARTITIONS_DECODER).partitions, stored.version
 
     def open_partition(self, log: int, partition: int, base: int) -> Head:
         """See `Ledger.open_partition`."""
@@ -224,7 +224,7 @@ class ElasticsearchLedger:
     def kept(self, position: Position) -> Record | None:
         """See `Ledger.kept`."""
         stored = self._kept.get(_kept_id(position))
-        return None if stored is None else rebuilt_record(position, _STORED_RECORD.decode(stored.source))
+        return None if stored is None else rebuilt_record(position, stored.read(_STORED_RECORD))
 
     def kept_among(self, positions: Sequence[Position]) -> dict[Position, Record]:
         """See `Ledger.kept_among`."""
@@ -232,7 +232,7 @@ class ElasticsearchLedger:
         for start in range(0, len(positions), _KEPT_AT_ONCE):
             some = {_kept_id(position): position for position in positions[start : start + _KEPT_AT_ONCE]}
             for name, stored in self._kept.get_many(list(some)).items():
-                found[some[name]] = rebuilt_record(some[name], _STORED_RECORD.decode(stored.source))
+                found[some[name]] = rebuilt_record(some[name], stored.read(_STORED_RECORD))
         return found
 
     def remove(self, expected: Head, rows: Sequence[OutcomeRow]) -> Head:
@@ -253,7 +253,7 @@ class ElasticsearchLedger:
     def document(self, name: str) -> Document | None:
         """See `Ledger.document`."""
         stored = self._documents.get(name)
-        return None if stored is None else Document(_body(_NAMED.decode(stored.source).content), stored.version)
+        return None if stored is None else Document(_body(stored.read(_NAMED).content), stored.version)
 
     def documents(self, prefix: str) -> dict[str, Document]:
         """See `Ledger.documents`; every write of a small document is searchable when it is acknowledged."""

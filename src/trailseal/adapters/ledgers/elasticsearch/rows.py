@@ -165,7 +165,7 @@ class Rows:
         ]
         for start in range(0, len(names), PAGE):
             stored = self._store.get_many(names[start : start + PAGE])
-            told = (_SOURCE.decode(document.source).row for document in stored.values())
+            told = (document.read(_SOURCE).row for document in stored.values())
             found |= {row_id(row): row for row in told if row.count == 1}
         for run in (row for row in removals if row.count > 1):
             at = run.position

@@ -98,14 +98,14 @@ class ElasticsearchSeals:
     def tile(self, root: bytes) -> bytes | None:
         """See `SealStore.tile`."""
         stored = self._tiles.get(root.hex())
-        return None if stored is None else _TILE.decode(stored.source).data
+        return None if stored is None else stored.read(_TILE).data
 
     def tiles(self, roots: list[bytes]) -> dict[bytes, bytes]:
         """See `SealStore.tiles`."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(roots), _READ_AT_ONCE):
             stored = self._tiles.get_many([root.hex() for root in roots[start : start + _READ_AT_ONCE]])
-            found |= {bytes.fromhex(name): _TILE.decode(one.source).data for name, one in stored.items()}
+            found |= {bytes.fromhex(name): one.read(_TILE).data for name, one in stored.items()}
         return found
 
     def put_checkpoint(self, log: int, partition: int, size: int, note: bytes) -> bytes:
@@ -118,7 +118,7 @@ class ElasticsearchSeals:
         stored = self._checkpoints.get(_name(log, partition, size))
         if stored is None:
             raise Unavailable("a checkpoint was there and is gone: the ledger is being restored; try again")
-        return _CHECKPOINT.decode(stored.source).note
+        return stored.read(_CHECKPOINT).note
 
     def add_signatures(self, log: int, partition: int, size: int, added: list[AddedSignature]) -> None:
         """See `SealStore.add_signatures`."""
@@ -128,7 +128,7 @@ class ElasticsearchSeals:
             stored = self._checkpoints.get(name)
             if stored is None:
                 return
-            known = _CHECKPOINT.decode(stored.source)
+            known = stored.read(_CHECKPOINT)
             merged = _newest([*known.added, *added])
             if merged == known.added:
                 return
@@ -142,7 +142,7 @@ class ElasticsearchSeals:
         if size is None:
             return next(iter(self.checkpoints(log, partition, limit=1)), None)
         stored = self._checkpoints.get(_name(log, partition, size))
-        return None if stored is None else _CHECKPOINT.decode(stored.source).public()
+        return None if stored is None else stored.read(_CHECKPOINT).public()
 
     def checkpoints(
         self, log: int, partition: int, below: int | None = None, limit: int = 100

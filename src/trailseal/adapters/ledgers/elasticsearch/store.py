@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from trailseal.adapters.elasticsearch.connection import Answer, Connection, decoded, error_type
 from trailseal.adapters.ledgers.elasticsearch.layout import ledger_alias
-from trailseal.errors import Fenced, PipelineFault, Unavailable
+from trailseal.errors import Fenced, IntegrityViolation, PipelineFault, Unavailable
 
+_T = TypeVar("_T")
 _CONFLICT: Final = 409
 _NOT_FOUND: Final = 404
 _READ: Final = "a read of the ledger"
@@ -21,8 +22,23 @@ _WRITE: Final = "a write to the ledger"
 class StoredDocument(msgspec.Struct, frozen=True, gc=False):
     """A document's JSON and the token that guards its next change."""
 
+    name: str
     source: bytes
     version: str
+
+    def read(self, decoder: msgspec.json.Decoder[_T]) -> _T:
+        """What it says.
+
+        Raises:
+            IntegrityViolation: somebody made something else of it.
+        """
+        try:
+            return decoder.decode(self.source)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise IntegrityViolation(
+                f"The ledger's document {self.name} in Elasticsearch is not as Trailseal writes it: restore the"
+                " ledger from a snapshot."
+            ) from error
 
 
 class _Got(msgspec.Struct, frozen=True, gc=False):
@@ -67,7 +83,7 @@ class DocumentStore:
             self._must_exist(answer)
             return None
         got = decoded(_GOT, answer, _READ)
-        return StoredDocument(bytes(got.source), version_text(got.seq_no, got.term))
+        return StoredDocument(name, bytes(got.source), version_text(got.seq_no, got.term))
 
     def get_many(self, names: Sequence[str]) -> dict[str, StoredDocument]:
         """Those of the documents that exist, by id."""
@@ -81,7 +97,7 @@ class DocumentStore:
         if len(got) != len(names):
             raise Unavailable("Elasticsearch answered for another number of ledger documents than asked; try again")
         return {
-            one.id: StoredDocument(bytes(one.source), version_text(one.seq_no, one.term))
+            one.id: StoredDocument(one.id, bytes(one.source), version_text(one.seq_no, one.term))
             for one in got
             if one.found
         }

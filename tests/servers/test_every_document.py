@@ -1,0 +1,179 @@
+"""Every field of every kind of Elasticsearch document: who changes one is found, or it says why it is no matter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from flow.attack_contract import honest_records
+from flow.running import record
+from servers.deployment import PATIENCE_S, Deployment, deployment
+from servers.raw_elasticsearch import RawElasticsearch
+from servers.test_attacks import ClusterAttacker
+from servers.waiting import eventually
+from trailseal.cli.verify import is_clean
+from trailseal.errors import IntegrityViolation, Unavailable
+from trailseal.sealing.origin import SealedLog
+from trailseal.verification.trust import Trust
+from trailseal.verification.whole import verify_logs
+
+pytestmark = pytest.mark.timeout(300)
+
+Steps = tuple[str | int, ...]
+
+LATER_S = time.time() + 3_600
+FOR_PEOPLE = "says in words what the record itself says"
+ROW = "heads[head].rows.*"
+NO_MATTER = {
+    **dict.fromkeys(
+        (
+            f"heads[head].totals.{kind}"
+            for kind in ("duplicates", "dead_letters", "gaps", "expired", "erased", "id_collisions")
+        ),
+        "a sum, which `trailseal reconcile` counts again",
+    ),
+    **dict.fromkeys((f"{ROW}.{name}" for name in ("code", "detail", "field", "tenant_id", "event_id")), FOR_PEOPLE),
+    **dict.fromkeys((f"{ROW}.position.{place}" for place in (0, 1)), "rows stand under their head"),
+    "documents.name": "documents are read by their id; a list by name is for months, and those are missed",
+    "documents[seal/keys]": "the ledger's own list of keys: an auditor brings theirs",
+    "checkpoints[older]": "the newest covers the same tree",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    kafka_servers: str, elasticsearch_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Rows of the usual kinds, a full tile, two checkpoints, and no consumer any more."""
+    folder = tmp_path_factory.mktemp("documents")
+    records = [record("e5", metadata={"n": 5}), record("e6"), *honest_records()[-284:]]
+    with deployment(kafka_servers, elasticsearch_url, redis_url, folder, partitions=1) as made:
+        made.append(records[:9])
+        consumer = made.consume()
+        eventually(lambda: signed(made) == 10, PATIENCE_S)
+        made.append(records[9:])
+        eventually(lambda: signed(made) == len(records) + 1, PATIENCE_S)
+        consumer.kill()
+        yield made
+
+
+def signed(cluster: Deployment) -> int:
+    newest = cluster.engines.ledger.seals.checkpoint(1, 0)
+    return 0 if newest is None else newest.size
+
+
+def leaves(value: Any, at: Steps = ()) -> Iterator[tuple[Steps, Any]]:
+    """Every value in a document that holds no others, and the way to it."""
+    if isinstance(value, dict | list) and value:
+        for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(one, (*at, name))
+    else:
+        yield at, value
+
+
+def with_leaf(source: Any, at: Steps, instead: Any) -> Any:
+    if not at:
+        return instead
+    copy = dict(source) if isinstance(source, dict) else list(source)
+    copy[at[0]] = with_leaf(source[at[0]], at[1:], instead)
+    return copy
+
+
+def other(value: Any) -> list[Any]:
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, str) and value:
+        return [value[:-1] + ("A" if value[-1] != "A" else "B"), value[: len(value) // 8 * 4]]
+    return [value + 1] if isinstance(value, int) else ["x"]
+
+
+def kind_of(part: str, name: str, source: dict[str, Any]) -> str:
+    """Documents of one kind differ in nothing that verification looks at in another way."""
+    if part == "heads":
+        return name.partition(".")[0]
+    if part == "checkpoints":
+        return "older" if source["size"] == 10 else "newest"
+    if part == "documents":
+        return name.rstrip("0123456789/.")
+    if part == "kept":
+        return "dead letter" if "value" in source else "duplicate"
+    return "collision" if name.startswith("/") else ""
+
+
+def names(part: str, kind: str, at: Steps) -> set[str]:
+    """What a field is called above: ``*`` stands for any place in a list of more than single values."""
+    *before, last = at
+    way = ".".join([*("*" if isinstance(one, int) else one for one in before), str(last)])
+    return {part, f"{part}[{kind}]", f"{part}.{way}", f"{part}[{kind}].{way}"}
+
+
+class Documents:
+    """One of each kind of document that a deployment has in Elasticsearch."""
+
+    def __init__(self, raw: RawElasticsearch, prefix: str) -> None:
+        self._raw = raw
+        self.found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+        for index in raw.indices(prefix):
+            part = index.removeprefix(prefix).removeprefix("trailseal-").partition("-")[0]
+            for hit in raw("GET", f"/{index}/_search?size=1000")["hits"]["hits"]:
+                at = f"/{index}/_doc/{quote(hit['_id'], safe='')}?refresh=true"
+                self.found.setdefault((part, kind_of(part, hit["_id"], hit["_source"])), (at, hit["_source"]))
+
+    def put(self, at: str, source: dict[str, Any] | None) -> bool:
+        """Write it so, or delete it; whether the index let it be so."""
+        answer = self._raw("DELETE" if source is None else "PUT", at, source)
+        return "error" not in answer
+
+    def changes(self) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any] | None]]:
+        """What is changed, where, the document as it was, and as it is made."""
+        for (part, kind), (at, source) in self.found.items():
+            for way, value in leaves(source):
+                if not names(part, kind, way) & NO_MATTER.keys():
+                    for instead in other(value):
+                        yield f"{part}[{kind}].{way} = {instead}", at, source, with_leaf(source, way, instead)
+            if f"{part}[{kind}]" not in NO_MATTER:
+                yield f"{part}[{kind}] deleted", at, source, None
+
+
+def test_whoever_changes_a_document_is_found_or_it_is_no_matter(cluster: Deployment, raw: RawElasticsearch) -> None:
+    attacker = ClusterAttacker(cluster, raw)
+    engines = cluster.engines
+    log = SealedLog.stored(engines.ledger, 1, 0)
+    assert log is not None
+    trust = Trust(keys=attacker.keys().verifiers(log.origin))
+    documents = Documents(raw, attacker.prefix)
+
+    def clean() -> bool:
+        try:
+            result = verify_logs(engines.log, engines.index, engines.ledger, trust, keeper=engines.keeper)
+            return is_clean(engines, result, trust, LATER_S)
+        except (Unavailable, IntegrityViolation):
+            return False
+
+    assert clean()
+    passed = []
+    tried = 0
+    for what, at, before, after in documents.changes():
+        if documents.put(at, after):
+            tried += 1
+            if clean():
+                passed.append(what)
+            assert documents.put(at, before)
+    assert clean()
+    assert not passed
+    assert tried > 100
+
+
+def test_what_is_no_matter_is_there(cluster: Deployment, raw: RawElasticsearch) -> None:
+    documents = Documents(raw, ClusterAttacker(cluster, raw).prefix)
+    known = {
+        name
+        for (part, kind), (_, source) in documents.found.items()
+        for way, _ in leaves(source)
+        for name in names(part, kind, way)
+    }
+    assert known >= NO_MATTER.keys()
