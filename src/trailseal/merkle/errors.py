@@ -5,7 +5,8 @@
     ├── InvalidProof       a proof that does not show what it claims, or that no tree could have
     ├── InvalidNote        a note, checkpoint or verifier key that does not follow its format
     └── UntrustedNote      a well-formed note that no trusted key vouches for, or a trusted key's bad signature
-        └── UnsignedNote   no trusted key has a signature below it at all
+        ├── UnsignedNote   no trusted key has a signature below it at all
+        └── ForgedNote     a trusted key's signature fails
 
 The boundary that calls this package translates them into ``trailseal.errors``.
 """
@@ -35,3 +36,7 @@ class UntrustedNote(MerkleError):
 
 class UnsignedNote(UntrustedNote):
     """A well-formed note below which no trusted key has a signature, good or bad."""
+
+
+class ForgedNote(UntrustedNote):
+    """A well-formed note with a signature under a trusted key's name that this key never made for this text."""

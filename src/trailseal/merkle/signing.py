@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
 from trailseal.merkle.checkpoints import Checkpoint, check_origin
-from trailseal.merkle.errors import InvalidNote, UnsignedNote, UntrustedNote
+from trailseal.merkle.errors import ForgedNote, InvalidNote, UnsignedNote, UntrustedNote
 from trailseal.merkle.notes import Algorithm, Note, SignatureLine, VerifierKey, check_text
 
 SEED_SIZE: Final = 32
@@ -142,7 +142,7 @@ def verify_note(note: Note, keys: Sequence[VerifierKey]) -> tuple[VerifiedSignat
 
     Raises:
         UnsignedNote: none of the keys signed it.
-        UntrustedNote: a signature by one of them fails.
+        ForgedNote: a signature by one of them fails.
         InvalidNote: a cosignature stands below a text that is no checkpoint.
     """
     verified = _verify_known(note, keys)
@@ -170,7 +170,8 @@ def open_checkpoint(
     Raises:
         InvalidNote: it is no checkpoint.
         UnsignedNote: none of the log's keys signed it.
-        UntrustedNote: it is of another log, a known key's signature fails, or too few witnesses cosigned.
+        ForgedNote: a known key's signature fails.
+        UntrustedNote: it is of another log, or too few witnesses cosigned.
     """
     note = Note.parse(data)
     checkpoint = Checkpoint.parse(note.text)
@@ -197,13 +198,13 @@ def _verify_known(note: Note, keys: Sequence[VerifierKey]) -> tuple[VerifiedSign
 
 def _verify_line(line: SignatureLine, key: VerifierKey, text: str) -> int | None:
     if len(line.signature) != _SIGNATURE_SIZES[key.algorithm]:
-        raise UntrustedNote(f"the signature by {key.name} is {len(line.signature)} bytes long")
+        raise ForgedNote(f"the signature by {key.name} is {len(line.signature)} bytes long")
     if key.algorithm is Algorithm.ED25519:
         _verify_bytes(key, line.signature, text.encode())
         return None
     time = int.from_bytes(line.signature[:_TIME_SIZE], "big")
     if time > _MAX_TIME:
-        raise UntrustedNote(f"the cosignature by {key.name} has an impossible time")
+        raise ForgedNote(f"the cosignature by {key.name} has an impossible time")
     _verify_bytes(key, line.signature[_TIME_SIZE:], _cosigned_message(key, text, time))
     return time
 
@@ -217,7 +218,7 @@ def _verify_bytes(key: VerifierKey, signature: bytes, message: bytes) -> None:
             public = Ed25519PublicKey.from_public_bytes(key.public_key)
         public.verify(signature, message)
     except (InvalidSignature, ValueError) as error:
-        raise UntrustedNote(f"the signature by {key.name} does not fit the note") from error
+        raise ForgedNote(f"the signature by {key.name} does not fit the note") from error
 
 
 def _cosigned_message(key: VerifierKey, text: str, time: int) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 from trailseal.errors import InvalidEvent
 from trailseal.formats import decode_with
 from trailseal.formats.rendering import normalised
-from trailseal.merkle.errors import MerkleError, UntrustedNote
+from trailseal.merkle.errors import ForgedNote, MerkleError, UntrustedNote
 from trailseal.merkle.frame import Frame
 from trailseal.merkle.hash import leaf_hash
 from trailseal.merkle.leaf import LeafEntry
@@ -90,6 +90,9 @@ def check_receipt(data: bytes, trust: Trust) -> FileVerification:
             result.open_questions.append(f"No key of {origin} was given with --key, so nothing is proved.")
             return result
         proved = verify_receipt(data, origin, trust.log_keys(origin), trust.witnesses, trust.quorum)
+    except ForgedNote as error:
+        result.wrong(1, str(error))
+        return result
     except UntrustedNote as error:
         result.open_questions.append(f"The checkpoint cannot be relied on: {error}.")
         return result
@@ -159,6 +162,9 @@ class EvidenceCheck:
                 opened = open_checkpoint(
                     log.checkpoint.encode(), log.origin, keys, self._trust.witnesses, self._trust.quorum
                 )
+            except ForgedNote as error:
+                self.result.wrong(1, f"the checkpoint of {log.origin}: {error}")
+                continue
             except UntrustedNote as error:
                 self.result.open_questions.append(f"The checkpoint of {log.origin} cannot be relied on: {error}.")
                 continue
@@ -173,8 +179,8 @@ class EvidenceCheck:
         try:
             row = msgspec.json.decode(line, type=Row)
             position = Position(*map(int, row.position.split("/")))
-            shown: dict[str, Any] = json.loads(bytes(row.event))
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError):
+            shown: dict[str, Any] = dict(json.loads(bytes(row.event)).items())
+        except (msgspec.MsgspecError, ValueError, TypeError, AttributeError, RecursionError):
             self.result.wrong(number, "no row of an evidence file")
             return
         event_id = str(shown.get("id"))
@@ -234,6 +240,8 @@ class EvidenceCheck:
             verify_note(note, keys)
             if note.text != end_text(end.rows, end.sha256):
                 self.result.wrong(number, "what was signed is another end")
+        except ForgedNote as error:
+            self.result.wrong(number, f"the end: {error}")
         except UntrustedNote as error:
             self.result.open_questions.append(f"The end cannot be relied on: {error}.")
         except MerkleError as error:
@@ -260,7 +268,7 @@ def _check_shown(shown: dict[str, Any], entry: LeafEntry, frame: Frame | None, p
     for name in {*true, *shown} - {"record", "seal"}:
         if _spelled(json.loads(msgspec.json.encode(true.get(name)))) != _spelled(shown.get(name)):
             raise ValueError(f"the event shown is not the record's: {name} differs")
-    if "record" in shown and shown["record"].encode() != frame.value:
+    if "record" in shown and str(shown["record"]).encode() != frame.value:
         raise ValueError("the original shown is not the record's")
 
 

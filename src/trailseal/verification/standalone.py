@@ -368,8 +368,8 @@ def verify_export(lines: Iterable[bytes], keys: Keys, on_row: OnRow) -> str:
             if body.get("trailseal-evidence") != 1:
                 raise Unverified("not an evidence file of version 1")
             logs, opened = [log["origin"] for log in body["logs"]], open_manifest(body["logs"], keys)
-        elif "end" in body:
-            end = body["end"]
+        elif line.startswith(b'{"end":'):
+            (end,) = body.values()
             if end["rows"] != rows or end["sha256"] != digest.hexdigest():
                 raise Tampered("rows were added, dropped, changed or swapped")
         else:
@@ -523,7 +523,7 @@ def main() -> None:
         fail(f"COULD NOT VERIFY: {error}", 2)
     except (OSError, UnicodeDecodeError) as error:
         fail(f"COULD NOT VERIFY: {error}", 2)
-    except (Tampered, ValueError, IndexError) as error:
+    except (Tampered, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         fail(f"TAMPERED: {error}", 1)
 
 
