@@ -236,6 +236,14 @@ def test_what_was_removed_stays_removed_after_the_move_and_the_rest_can_still_be
     assert "4712later" not in everything
     assert b64encode(b'broken "4712later"').decode() not in everything
     _verified(cluster)
+
+    cluster.append([NewRecord(about("bob", "after", "2026-04"), b"t1")])
+    cluster.wait_until_taken_in()
+    done = cluster.run(*order("expire", "--before", "2026-04"))
+    assert done.returncode == 0, done.stderr
+    assert {name for name in cluster.indexed() if len(name) < 36} == {"after"}
+    assert _sums(cluster)[1] == 2 + len(kept) - 1
+    _verified(cluster)
     assert consumer.stop() == 0
     for number in cluster.engines.log.partitions():
         cut = TopicPartition(cluster.topic, number, cluster.engines.log.bounds(number).next)
