@@ -183,7 +183,8 @@ class Comparison:
         parts = [(Occur.Must, self._term(*term)) for term in terms]
         if within is not None:
             parts.append((Occur.Must, within))
-        hits = self._searcher.search(tantivy.Query.boolean_query(parts), most, count=False).hits
+        query = tantivy.Query.boolean_query(parts)
+        hits = self._searcher.search(query, most, count=False, order_by_field="offset").hits  # no scores
         return {(address.segment_ord, address.doc) for _, address in hits}
 
     def _rare_missing(self, one: _Found) -> str | None:
