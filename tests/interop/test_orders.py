@@ -123,6 +123,7 @@ FALSE = {
     "another log": Order(origin="origin audit.example/demo/2"),
     "another log's key": Order(origin="origin audit.example/demo/2", signers=(OTHER,)),
     "kind": Order(kind="kind forget"),
+    "about a log of which nothing is known": Order(kind="kind erase\nended audit.example/demo/0"),
     "tree after it": Order(size=f"size {BEFORE + 1}"),
     "size spelled otherwise": Order(size=f"size 0{BEFORE}"),
     "no tree with the leaf": Order(size=f"size {BEFORE - 1}"),

@@ -44,7 +44,8 @@ def erase(
     record that says who asked and why, signed by the log's keys, is appended; whoever runs the pipeline carries it
     out, a running `trailseal up` or else this command, in the cluster the consumers. Every proof and checkpoint
     stays valid. Kafka's own copy goes with its retention: the command says by when, and refuses where it never
-    does. Backups, exports and imported files are not reached: docs/howto/erase.md.
+    does. Events of logs that have ended are reached too. Backups, exports and imported files are not:
+    docs/howto/erase.md.
     """
     subject = _subject(tenant, actor, event_id or [])
     mandate = Mandate(requested_by or user(), reason, approved_by)

@@ -18,9 +18,11 @@ from trailseal.merkle.admin import AdminKind
 from trailseal.model.outcomes import Head
 from trailseal.model.record import Position
 from trailseal.model.timestamps import format_rfc3339
-from trailseal.sealing.admin_records import Clerk, Mandate
+from trailseal.sealing.admin_records import Clerk, Mandate, is_named
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.state import SealState
+from trailseal.sealing.tree import LogTree
 from trailseal.settings import Settings
 
 _LOOK_S: Final = 0.1
@@ -40,14 +42,16 @@ def user() -> str:
 
 
 def heads_of(engines: Engines) -> list[Head]:
-    """The heads of the log that is open."""
+    """The heads of the log that is open, and of those that have ended and whose events the index keeps."""
     number = engines.ledger.log_number(engines.log.origin)
-    return [] if number is None else engines.ledger.heads(number)
+    numbers = [*engines.ended_logs(), *([] if number is None else [number])]
+    return [head for one in numbers for head in engines.ledger.heads(one)]
 
 
 def tell_pending(engines: Engines, heads: Sequence[Head]) -> None:
     """Say how many records no head has passed yet, and so nobody has looked at."""
-    pending = sum(engines.log.bounds(head.partition).next - head.next for head in heads)
+    number = engines.ledger.log_number(engines.log.origin)
+    pending = sum(engines.log.bounds(head.partition).next - head.next for head in heads if head.log == number)
     if pending:
         notice(f"{pending:,} records are not taken in yet and were not looked at: run this again afterwards.")
 
@@ -83,6 +87,7 @@ class Ordering:
     def __init__(self, settings: Settings, engines: Engines) -> None:
         self._settings, self._engines = settings, engines
         self._ordered: list[Position] = []
+        self._unreached: list[str] = []
         self._consumer: Consumer | ConsumersElsewhere
         if engines.profile == "embedded":
             self._consumer = make_consumer(settings, engines)
@@ -99,7 +104,7 @@ class Ordering:
         self._thread.join(_PATIENCE_S)
 
     def order(self, kind: AdminKind, head: Head, offsets: Sequence[int], mandate: Mandate) -> None:
-        """Append what has these offsets of one partition removed.
+        """Append what has these offsets of one partition removed; in the open log also for one that has ended.
 
         Raises:
             UsageError: the partition was never sealed.
@@ -107,30 +112,57 @@ class Ordering:
         """
         engines = self._engines
         head = engines.ledger.head(head.log, head.partition) or head
-        log = SealedLog.stored(engines.ledger, head.log, head.partition)
-        if log is None:
+        sealed = SealedLog.stored(engines.ledger, head.log, head.partition)
+        if sealed is None:
             raise UsageError(
                 f"Log {head.log}/{head.partition} was never sealed: start `trailseal up` or `consume` once first."
             )
         ring = KeyFile(bootstrap.key_path(self._settings)).ring()
-        clerk = Clerk(log, head, ring, mandate, engines.clock.now_us())
-        self._ordered += engines.log.append(list(clerk.records(kind, offsets)), head.partition)
+        number = engines.ledger.log_number(engines.log.origin)
+        log = sealed if head.log == number else self._continuing(sealed, head)
+        if log is None:
+            self._unreached.append(sealed.origin)
+            return
+        ended = sealed if head.log != number else None
+        clerk = Clerk(log, head, ring, mandate, engines.clock.now_us(), ended)
+        self._ordered += engines.log.append(list(clerk.records(kind, offsets)), log.partition)
+
+    def _continuing(self, ended: SealedLog, head: Head) -> SealedLog | None:
+        """The open partition in which an order about one that has ended counts: the same, or else the lowest."""
+        ledger = self._engines.ledger
+        tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+        number = ledger.log_number(self._engines.log.origin)
+        heads = [] if number is None else ledger.heads(number)
+        for one in sorted(heads, key=lambda known: (known.partition != ended.partition, known.partition)):
+            log = SealedLog.stored(ledger, one.log, one.partition)
+            if log is not None and is_named(ledger, log, ended, tree):
+                return log
+        return None
 
     def wait(self) -> None:
         """Return when everything ordered is carried out: the heads have passed the records.
 
         Raises:
-            UsageError: the log does not know the keys.
+            UsageError: the log did not take an order (it does not know the keys, or a consumer is of an older
+                version), or one was not given, since no partition of the open log names the end of its log.
             PipelineFault: the pipeline stopped.
         """
         for at in self._ordered:
             self._wait_past(at)
             rows = self._engines.ledger.outcomes(at.log, at.partition, at.offset, at.offset + 1, ("dead_letter",))
-            if next(rows, None) is not None:
+            refused = next(rows, None)
+            if refused is not None:
                 raise UsageError(
-                    f"The log does not know the key in {bootstrap.key_path(self._settings)}: {at} is a dead letter,"
-                    " and nothing was removed. Use the log's own key file (`trailseal keys show`)."
+                    f"The log did not take the order at {at} ({refused.detail}): it is a dead letter, and nothing"
+                    f" was removed by it. Is {bootstrap.key_path(self._settings)} the log's own key file"
+                    " (`trailseal keys show`), and is every consumer of this version?"
                 )
+        if self._unreached:
+            raise UsageError(
+                f"Nothing was removed from {', '.join(self._unreached)}, but what was found elsewhere was: no"
+                " partition of the open log names its end, so no order about it would count. If none has run since"
+                " `trailseal epoch new`, start `trailseal consume` and run this again."
+            )
 
     def _wait_past(self, position: Position) -> None:
         while True:

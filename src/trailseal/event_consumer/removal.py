@@ -11,6 +11,9 @@ pipeline then. The steps, each durable before the next begins, each harmless to 
 5. the cache: every answer goes;
 6. then only the head passes the record.
 
+An order about a log that has ended is carried out in the same way on that log's books and documents; the head that
+its rows are written below is one that nobody owns and that never moves again.
+
 A crash in between leaves an index that the books contradict, or a head before the order: the next owner rebuilds or
 repeats, and ends in the same state.
 """
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from trailseal.errors import IntegrityViolation, InvalidEvent, PipelineFault, Problem, Unavailable
+from trailseal.errors import Fenced, IntegrityViolation, InvalidEvent, PipelineFault, Problem, Unavailable
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.decode import decode_one
 from trailseal.event_consumer.rebuild import as_once_indexed
@@ -36,6 +39,7 @@ from trailseal.sealing.admin_records import (
     ACTIONS,
     MONTH_DETAIL,
     Order,
+    ended_before,
     inherited_statement,
     known_keys,
     statement_of,
@@ -60,7 +64,7 @@ def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order | None] | OutcomeR
     genuine = False
     try:
         try:
-            statement = statement_of(record, log, known_keys(sinks.ledger, log))
+            statement = statement_of(record, log, known_keys(sinks.ledger, log), sinks.ledger)
             genuine = True
         except MerkleError as error:
             try:
@@ -106,13 +110,14 @@ def carry_out(sinks: Sinks, head: Head, order: Order, moved: Callable[[Head], No
             f"The admin record {order.position} orders {statement.kind.value}, which this version cannot carry out"
             " on these engines. Nothing was removed; run a version that can."
         )
-    if statement.runs[-1].last >= head.next:
+    about = head if statement.ended is None else _ended_head(sinks, order)
+    if statement.runs[-1].last >= about.next:
         raise PipelineFault(
             f"The admin record {order.position} names offsets that the ledger has not taken in: ledger and log do"
             " not belong together. Restore both from one backup."
         )
-    positions = _positions(head, order)
-    _write_rows(sinks, erasable, head, order, moved)
+    positions = _positions(about, order)
+    _write_rows(sinks, erasable, about, order, moved)
     month = str(order.details.get(MONTH_DETAIL))
     if statement.kind is AdminKind.ERASE:
         sinks.tombstones.load(sinks.ledger)
@@ -120,7 +125,7 @@ def carry_out(sinks: Sinks, head: Head, order: Order, moved: Callable[[Head], No
         sinks.dropped.drop(sinks.ledger, month, order.position)
 
     def again(asked: Sequence[Position]) -> Iterator[list[Entry]]:
-        return _entries(sinks, erasable.records, head, asked)
+        return _entries(sinks, erasable.records, about, asked)
 
     try:
         if statement.kind is AdminKind.ERASE:
@@ -132,7 +137,7 @@ def carry_out(sinks: Sinks, head: Head, order: Order, moved: Callable[[Head], No
         raise
     if statement.kind is AdminKind.ERASE or order.details.get("duplicates"):
         erasable.ledger.discard(positions)
-    if erasable.log is not None:
+    if erasable.log is not None and statement.ended is None:
         erasable.log.erase(positions)
     if not sinks.freshness.forget_everything():
         raise Unavailable("The cache cannot be emptied of what was erased; the head waits.")
@@ -144,14 +149,40 @@ def _positions(head: Head, order: Order) -> list[Position]:
     return [Position(head.log, head.partition, offset) for run in runs for offset in range(run.first, run.last + 1)]
 
 
-def _write_rows(
-    sinks: Sinks,
-    erasable: Erasable,
-    head: Head,
-    order: Order,
-    moved: Callable[[Head], None],
+def _ended_head(sinks: Sinks, order: Order) -> Head:
+    """The head of the log that has ended which the order is about.
+
+    Raises:
+        PipelineFault: there is none.
+    """
+    log = None if sinks.seals is None else sinks.seals.log(order.position.partition)
+    ended = None if log is None else ended_before(sinks.ledger, log, str(order.statement.ended))
+    head = None if ended is None else sinks.ledger.head(ended[0].log, ended[0].partition)
+    if head is None:
+        raise PipelineFault(
+            f"The admin record {order.position} is about a log that the ledger knows no more: restore the ledger"
+            " from a backup."
+        )
+    return head
+
+
+def _write_rows(sinks: Sinks, erasable: Erasable, head: Head, order: Order, moved: Callable[[Head], None]) -> None:
+    if order.statement.ended is None:
+        _write_missing(sinks, erasable, head, order, moved)
+        return
+    while True:
+        try:
+            _write_missing(sinks, erasable, head, order, lambda _: None)
+        except Fenced:  # another order about the same log is carried out, and nobody owns its head
+            head = _ended_head(sinks, order)
+            continue
+        return
+
+
+def _write_missing(
+    sinks: Sinks, erasable: Erasable, head: Head, order: Order, moved: Callable[[Head], None]
 ) -> None:
-    key = tombstone_key(sinks.ledger)
+    key, origin = tombstone_key(sinks.ledger), sinks.ledger.logs()[head.log]
     positions = _positions(head, order)
     first, last = positions[0].offset, positions[-1].offset
     removed = {
@@ -168,7 +199,7 @@ def _write_rows(
             rows = tuple(outcomes.expired_by(head, run, order.position) for run in runs)
         else:
             rows = tuple(
-                outcomes.erased_by(position, order.position, _tombstone(record, key, erasable.records.origin))
+                outcomes.erased_by(position, order.position, _tombstone(record, key, origin))
                 for position, record in zip(some, erasable.records.fetch(some), strict=True)
             )
         head = erasable.ledger.remove(head, rows)

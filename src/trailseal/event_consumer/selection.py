@@ -96,6 +96,13 @@ def select(
 ) -> list[Selection]:
     """Find everything of a subject below these heads, one result a head; nothing is changed.
 
+    Args:
+        erasable: gives the records.
+        index: finds the events.
+        ledger: finds what is not in the index.
+        heads: of the open log, and of those that have ended and are in the index.
+        subject: whose records.
+
     Raises:
         UsageError: the subject is Trailseal itself.
         Unavailable: an engine does not answer.
@@ -103,25 +110,30 @@ def select(
     if subject.tenant_id == RESERVED_TENANT:
         raise UsageError("Trailseal's own records say what was removed, and why: they are never erased.")
     found = {(head.log, head.partition): Selection(head) for head in heads}
-    origin = erasable.records.origin
+    origins = ledger.logs()
     index.refresh()
     for key, record in _events(index, subject):
         at = key.position
         mine = found.get((at.log, at.partition))
         if mine is not None and at.offset < mine.head.next:
-            event = _decoded(record, origin)
+            event = _decoded(record, origins[at.log])
             if event is not None and subject.is_of(event):
                 mine.events[at.offset] = key.timestamp_us
     events = {Position(*place, offset) for place, one in found.items() for offset in one.events}
     for one in found.values():
-        _look_through_rows(one, erasable, ledger, subject, events)
+        _look_through_rows(one, origins[one.head.log], (erasable, ledger), subject, events)
     return list(found.values())
 
 
 def _look_through_rows(
-    found: Selection, erasable: Erasable, ledger: Ledger, subject: Subject, events: AbstractSet[Position]
+    found: Selection,
+    origin: str,
+    engines: tuple[Erasable, Ledger],
+    subject: Subject,
+    events: AbstractSet[Position],
 ) -> None:
     """What is not in the index: the rows of the partition, in order of position."""
+    erasable, ledger = engines
     head, records = found.head, erasable.records
     kinds: list[OutcomeKind] = ["duplicate", "dead_letter"]
     if erasable.log is not None:
@@ -133,14 +145,14 @@ def _look_through_rows(
                 found.duplicates.add(at.offset)
         elif row.kind == "dead_letter":
             kept = ledger.kept(at)
-            if kept is not None and _is_of(kept, records.origin, subject):
+            if kept is not None and _is_of(kept, origin, subject):
                 found.dead_letters.add(at.offset)
         elif row.kind == "erased" or is_late(erasable, row):
             run = [Position(at.log, at.partition, at.offset + number) for number in range(row.count)]
             (found.retries if row.kind == "erased" else found.late).update(
                 record.position.offset
                 for record in records.fetch(run)
-                if record is not None and not record.is_erased and _is_of(record, records.origin, subject)
+                if record is not None and not record.is_erased and _is_of(record, origin, subject)
             )
 
 

@@ -13,12 +13,15 @@ the header ``trailseal-admin`` of the record that says who asked for it and why.
 value's hash binds it to that record, and the offsets, all of them below the record's own, to what it removes; so a
 copy elsewhere, or in another epoch, means nothing. Nobody can take it for a checkpoint: that has a number as its
 second line.
+
+A line ``ended <origin>`` after ``kind`` makes it speak of a log that has ended, which the one it stands in
+continues: the offsets are then that log's, and the size is that of the tree with which it ended.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -39,6 +42,7 @@ _LABEL: Final = "trailseal-admin/1"
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MAX_OFFSET: Final = 2**63 - 1
 _LINES_BEFORE: Final = 4
+_ENDED: Final = "ended"
 _LINES_AFTER: Final = 1
 
 
@@ -72,6 +76,7 @@ class AdminStatement:
         size: the leaves of the log's tree when it was signed; each of the offsets has a leaf in it.
         runs: the offsets, ascending, with at least one offset between two runs; 1 to ``MAX_RUNS``.
         value_hash: SHA-256 of the record's value.
+        ended: the name of the log that has ended whose size and offsets these are; None = of the log itself.
     """
 
     origin: str
@@ -79,6 +84,7 @@ class AdminStatement:
     size: int
     runs: tuple[OffsetRun, ...]
     value_hash: bytes
+    ended: str | None = None
 
     @property
     def count(self) -> int:
@@ -100,15 +106,20 @@ class AdminStatement:
         """Return the text that is signed.
 
         Raises:
-            InvalidEncoding: a part cannot be written in its line, or the runs are out of order, touch, or are too
-                many.
+            InvalidEncoding: a part cannot be written in its line, the runs are out of order, touch, or are too
+                many, or the log is said to have ended itself.
         """
         _check_runs(self.runs)
-        lines = [_LABEL, f"origin {self.origin}", f"kind {self.kind.value}", f"size {self.size}"]
+        if self.ended == self.origin:
+            raise InvalidEncoding("an admin statement stands in another log than the one that has ended")
+        lines = [_LABEL, f"origin {self.origin}", f"kind {self.kind.value}"]
+        lines += [] if self.ended is None else [f"{_ENDED} {self.ended}"]
+        lines += [f"size {self.size}"]
         lines += [f"offsets {run.first}-{run.last}" for run in self.runs]
         text = "\n".join([*lines, f"value {self.value_hash.hex()}", ""])
         try:
             check_origin(self.origin)
+            check_origin(self.origin if self.ended is None else self.ended)
             parse_size(str(self.size))
             check_text(text)
         except MerkleError as error:
@@ -125,6 +136,8 @@ class AdminStatement:
             InvalidEncoding: it is not exactly what ``format`` writes.
         """
         lines = text.split("\n")[:-1]
+        ended = [line.partition(" ")[2] for line in lines[3:4] if line.startswith(f"{_ENDED} ")]
+        del lines[3 : 3 + len(ended)]
         if len(lines) > _LINES_BEFORE + MAX_RUNS + _LINES_AFTER:
             raise InvalidEncoding(f"an admin statement names at most {MAX_RUNS} runs of offsets")
         try:
@@ -138,6 +151,7 @@ class AdminStatement:
                 size=parse_size(words[2][1]),
                 runs=tuple(_run(word[1]) for word in words[3:-1]),
                 value_hash=bytes.fromhex(digits),
+                ended=next(iter(ended), None),
             )
             written = statement.format()
         except (MerkleError, IndexError, ValueError) as error:
@@ -170,8 +184,32 @@ def sign_admin(statement: AdminStatement, signers: Sequence[Signer], time: int) 
     return sign_note(statement.format(), signers, time).to_bytes()
 
 
+@dataclass(frozen=True, slots=True)
+class EndedTree:
+    """The tree with which a log ended.
+
+    Attributes:
+        base: the offset of its leaf 1.
+        size: its leaves.
+    """
+
+    base: int
+    size: int
+
+
+def _none_ended(origin: str) -> EndedTree | None:  # noqa: ARG001 - whoever knows of ended logs looks it up
+    return None
+
+
 def open_admin(
-    header: bytes, value: bytes | None, *, origin: str, base: int, offset: int, keys: Sequence[VerifierKey]
+    header: bytes,
+    value: bytes | None,
+    *,
+    origin: str,
+    base: int,
+    offset: int,
+    keys: Sequence[VerifierKey],
+    ended: Callable[[str], EndedTree | None] = _none_ended,
 ) -> AdminStatement:
     """Read the header of a record and check that it is genuine in this very place.
 
@@ -182,12 +220,15 @@ def open_admin(
         base: the offset of the log's leaf 1.
         offset: the record's own offset.
         keys: the keys of that log, which were known before this record; its Ed25519 keys count.
+        ended: how the log of that name ended, if the chain of geneses before the log that the record stands in
+            names that end; else None. Asked only of what is signed.
 
     Raises:
         InvalidEncoding: the statement is none.
         InvalidNote: the header is no signed note.
         UntrustedNote: it is of another log or epoch, of another record, names offsets that are not below it and in
-            the tree it was signed for, or is not signed by a key of the log.
+            the tree it was signed for, speaks of a log whose end is another or not known, or is not signed by a key
+            of the log.
     """
     note = Note.parse(header)
     if note.to_bytes() != header:
@@ -197,11 +238,23 @@ def open_admin(
         raise UntrustedNote("the admin statement is of another log or epoch")
     if value is None or sha256(value).digest() != statement.value_hash:
         raise UntrustedNote("the admin statement is of another record")
-    leaves_before = offset - base + 1
-    if statement.runs[0].first < base or not statement.runs[-1].last - base + 2 <= statement.size <= leaves_before:
-        raise UntrustedNote("the admin statement names offsets outside the tree it was signed for")
+    if statement.ended is None:
+        _check_within(statement, EndedTree(base, statement.size))
+        if statement.size > offset - base + 1:
+            raise UntrustedNote("the admin statement was signed for a tree that its record is in")
     verify_note(note, [key for key in keys if key.name == origin and key.algorithm is Algorithm.ED25519])
+    if statement.ended is not None:
+        tree = ended(statement.ended)
+        if tree is None or tree.size != statement.size:
+            raise UntrustedNote("the admin statement is of a log that this one does not continue from there")
+        _check_within(statement, tree)
     return statement
+
+
+def _check_within(statement: AdminStatement, tree: EndedTree) -> None:
+    first, last = statement.runs[0].first, statement.runs[-1].last
+    if first < tree.base or last - tree.base + 2 > tree.size:
+        raise UntrustedNote("the admin statement names offsets outside the tree it was signed for")
 
 
 def _check_runs(runs: Sequence[OffsetRun]) -> None:

@@ -10,10 +10,12 @@ from hashlib import sha256
 
 import msgspec
 
+from trailseal.errors import IntegrityViolation
 from trailseal.merkle.admin import (
     MAX_RUNS,
     AdminKind,
     AdminStatement,
+    EndedTree,
     OffsetRun,
     open_admin,
     runs_of,
@@ -89,16 +91,18 @@ class Order:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
-def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey]) -> AdminStatement:
+def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey], ledger: Ledger) -> AdminStatement:
     """What a genuine admin record orders.
 
     Args:
         record: with the header ``trailseal-admin``.
         log: in which it stands.
         keys: that log's, known before.
+        ledger: has the trees of logs that ended before.
 
     Raises:
         MerkleError: it is not genuine; see `merkle.admin.open_admin`.
+        Unavailable: the ledger does not answer.
     """
     headers = [value for name, value in record.headers if name == HEADER_ADMIN]
     if len(headers) != 1 or headers[0] is None:
@@ -110,7 +114,30 @@ def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey]) ->
         base=log.genesis.base,
         offset=record.position.offset,
         keys=keys,
+        ended=lambda origin: _ended_tree(ledger, log, origin),
     )
+
+
+def _ended_tree(ledger: Ledger, log: SealedLog, origin: str) -> EndedTree | None:
+    ended = ended_before(ledger, log, origin)
+    return None if ended is None else EndedTree(ended[0].genesis.base, ended[1].size)
+
+
+def ended_before(ledger: Ledger, log: SealedLog, origin: str) -> tuple[SealedLog, LogTree] | None:
+    """The log of that name and the tree with which it ended, if the chain of geneses before a log names them.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    numbers = (number for number in sorted(ledger.logs(), reverse=True) if number < log.log)
+    for head in (head for number in numbers for head in ledger.heads(number)):
+        with suppress(IntegrityViolation):  # what is damaged vouches for nothing
+            sealed = _sealed(ledger, head.log, head.partition)
+            if sealed is not None and sealed[0].origin == origin:
+                known, tree = sealed
+                genuine = tree.entry(0) == known.entry.encode() and is_named(ledger, log, known, tree)
+                return sealed if genuine else None
+    return None
 
 
 def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> AdminStatement:
@@ -143,7 +170,7 @@ def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> Admin
         index = earlier.index_of(record.position.offset)
         if index < tree.size and tree.entry(index) == entry_of(record, ledger, earlier):
             with suppress(MerkleError):
-                return statement_of(record, earlier, known_keys(ledger, earlier))
+                return statement_of(record, earlier, known_keys(ledger, earlier), ledger)
     raise UntrustedNote("it is not an order of an earlier epoch either")
 
 
@@ -165,7 +192,7 @@ def _moved_statement(record: Record, place: Place, ledger: Ledger, log: SealedLo
     if not stood or not is_named(ledger, log, earlier, tree):
         raise UntrustedNote("it is not an order of the log that was moved either")
     try:
-        return statement_of(was, earlier, known_keys(ledger, earlier))
+        return statement_of(was, earlier, known_keys(ledger, earlier), ledger)
     except MerkleError:
         return inherited_statement(was, ledger, earlier)
 
@@ -217,14 +244,15 @@ def known_keys(ledger: Ledger, log: SealedLog) -> list[VerifierKey]:
 
 @dataclass(frozen=True, slots=True)
 class Clerk:
-    """Writes the admin records of one partition.
+    """Writes the admin records about one partition.
 
     Attributes:
-        log: whose offsets are named.
-        head: of its partition; the offsets are below it.
+        log: in which they will stand.
+        head: of the partition whose offsets are named, all of them below it.
         ring: the keys that sign.
         mandate: who wants it, and why.
         now_us: the time, microseconds since 1970 UTC.
+        ended: the log that the head is of, where that is one that has ended before ``log``; else None.
     """
 
     log: SealedLog
@@ -232,6 +260,7 @@ class Clerk:
     ring: KeyRing
     mandate: Mandate
     now_us: int
+    ended: SealedLog | None = None
 
     def records(self, kind: AdminKind, offsets: Sequence[int]) -> Iterator[NewRecord]:
         """The records to append so that these offsets, in any order, are removed.
@@ -266,12 +295,13 @@ class Clerk:
                 "tenant_id": RESERVED_TENANT,
                 "actor": {"id": mandate.requested_by},
                 "action": ACTIONS[kind],
-                "resource": {"type": "log", "id": f"{log.log}.{log.partition}"},
+                "resource": {"type": "log", "id": f"{self.head.log}.{self.head.partition}"},
                 "metadata": metadata | mandate.details,
             }
         )
         size = SealState.of(self.head.seal).edge.size
-        statement = AdminStatement(log.origin, kind, size, runs, sha256(value).digest())
+        ended = None if self.ended is None else self.ended.origin
+        statement = AdminStatement(log.origin, kind, size, runs, sha256(value).digest(), ended)
         note = sign_admin(statement, self.ring.signers(log.origin), self.now_us // 1_000_000)
         headers = (
             (HEADER_TENANT, RESERVED_TENANT.encode()),

@@ -248,15 +248,16 @@ class ClaimCheck:
             self._originals.append(original)
 
     def _was_removed(self, position: Position | None, duplicate: Record) -> bool:
-        """Whether an order removed what a duplicate is of, after the duplicate had come."""
+        """Whether an order removed what a duplicate is of, after the duplicate had come; in whichever log."""
         if position is None:
             return False
         at = position.offset
-        rows = self.ledger.outcomes(position.log, position.partition, at, at + 1, REMOVED)
-        row = (
-            next(rows, None) if (position.log, position.partition) == (self.head.log, self.head.partition) else None
-        )
-        return row is not None and self.orders.objection(row, at) is None and self.orders.was_of(row, duplicate)
+        row = next(self.ledger.outcomes(position.log, position.partition, at, at + 1, REMOVED), None)
+        if row is None or not self.orders.was_of(row, duplicate):
+            return False
+        if (position.log, position.partition) == (self.head.log, self.head.partition):
+            return self.orders.objection(row, at) is None
+        return self.orders.names_elsewhere(row, position)
 
     def _decoded(self, record: Record) -> Entry | None:
         return self.orders.event(record) or decoded(record, self.origin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 from trailseal.errors import IntegrityViolation
 from trailseal.merkle.checkpoints import Checkpoint
@@ -17,7 +18,8 @@ from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.claims import ClaimCheck
-from trailseal.verification.links import NamedEnds
+from trailseal.verification.genuine_orders import GenuineOrders
+from trailseal.verification.known import Verified
 from trailseal.verification.orders import Orders
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.records import Difference, RecordCheck, sealed_elsewhere
@@ -42,7 +44,7 @@ class PartitionCheck:
         index: the documents.
         ledger: rows, tiles and checkpoints.
         head: of the partition.
-        named: what the logs after this one, verified before it, say of how it ended; told what this one says.
+        known: the partitions verified before it, all those of later logs among them.
 
     Attributes:
         suspicions: what was found.
@@ -50,8 +52,8 @@ class PartitionCheck:
         result: what came of it; empty where nothing of it was sealed.
     """
 
-    def __init__(self, log: WholeLog, index: EventIndex, ledger: Ledger, head: Head, named: NamedEnds) -> None:
-        self._log, self._index, self._ledger, self.head, self._named = log, index, ledger, head, named
+    def __init__(self, log: WholeLog, index: EventIndex, ledger: Ledger, head: Head, known: Verified) -> None:
+        self._log, self._index, self._ledger, self.head, self._known = log, index, ledger, head, known
         self.suspicions = Suspicions(head.log, head.partition)
         self.questions: list[str] = []
         self.result: list[VerifiedLog] = []
@@ -66,8 +68,9 @@ class PartitionCheck:
             yield head.taken_in
             return
         signed = self._signed(sealed, tree, trust)
+        self._known.add(self.head, lambda: self._orders_in(sealed, signed))
         records = RecordCheck(self._log, self._ledger, sealed, SealState.of(head.seal).weeks)
-        orders = Orders(self._ledger, sealed, tree, self._log, signed)
+        orders = Orders(self._ledger, sealed, self._log, self._orders_in(sealed, signed, tree))
         claims = ClaimCheck(self._log, self._ledger, self._index, head, self._log.origin, orders, self.suspicions)
         try:
             for first in range(head.base, head.next, SPAN):
@@ -97,22 +100,27 @@ class PartitionCheck:
                 " week is gone: nobody can show that they are what was sealed."
             )
         self.questions += orders.questions()
-        counts = (records.unprovable, claims.unprovable, len(orders.unvouched))
+        counts = (records.unprovable, claims.unprovable, orders.unvouched)
         unsigned_ms = _unsigned_since(tree, signed.size) if asked.everything and signed.size else None
         self.result.append(self._summary(sealed, tree, signed, counts, unsigned_ms))
+
+    def _orders_in(self, sealed: SealedLog, signed: Signed, tree: LogTree | None = None) -> GenuineOrders:
+        """The orders that this partition holds, for itself or for one of an earlier log."""
+        own = tree or LogTree(SealState.of(self.head.seal).edge, self._ledger.seals)
+        return GenuineOrders(self._ledger, (sealed, own), self._log, signed, cache(self._known.orders))
 
     def _signed(self, sealed: SealedLog, tree: LogTree, trust: Trust) -> Signed:
         """What vouches for the tree: its own signatures, or its successor's for how it ended."""
         end = Checkpoint(sealed.origin, tree.size, tree.edge.root())
-        signed = check_signatures(self._ledger, sealed, tree, trust, self.suspicions, end=self._named.of(end))
+        signed = check_signatures(self._ledger, sealed, tree, trust, self.suspicions, end=self._known.ends.of(end))
         self.questions += signed.open_questions
-        if self.head.log < self._named.newest and tree.size and signed.end is None:
+        if self.head.log < self._known.ends.newest and tree.size and signed.end is None:
             self.questions.append(
                 f"No log after it names the end of {sealed.origin} as its tree has it: only its own signatures"
                 " vouch for it."
             )
         if signed.size:
-            self._named.add(sealed, signed.cosigned_at)
+            self._known.ends.add(sealed, signed.cosigned_at)
         return signed
 
     def _tree(self) -> tuple[SealedLog | None, LogTree | None]:

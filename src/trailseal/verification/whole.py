@@ -11,7 +11,7 @@ from trailseal.sealing.ended import ended_logs, last_moved_in
 from trailseal.sealing.origin import same_records
 from trailseal.verification.ended import EndedLog
 from trailseal.verification.inventory import check_inventory
-from trailseal.verification.links import NamedEnds
+from trailseal.verification.known import Verified
 from trailseal.verification.partition import PartitionCheck
 from trailseal.verification.reading import WholeLog
 from trailseal.verification.result import Range, Verification
@@ -50,10 +50,10 @@ def verify_logs(
         Unavailable: an engine does not answer, so that nothing can be said.
     """
     asked = wanted or Range()
-    named = NamedEnds()
+    known = Verified()
     logs = _logs(log, ledger, keeper)
     checks = [
-        PartitionCheck(one, index, ledger, head, named)
+        PartitionCheck(one, index, ledger, head, known)
         for number, one in sorted(logs.items(), reverse=True)  # whose first leaves name the others' ends
         for head in ledger.heads(number)
     ]

@@ -13,6 +13,7 @@ from trailseal.merkle.admin import (
     MAX_RUNS,
     AdminKind,
     AdminStatement,
+    EndedTree,
     OffsetRun,
     open_admin,
     runs_of,
@@ -196,3 +197,79 @@ def test_runs_cover_exactly_the_offsets_they_were_made_of(offsets: list[int], as
     assert statement.covers(asked) == (asked in offsets)
     if runs:
         assert AdminStatement.parse(statement.format()) == statement
+
+
+ENDED_ORIGIN = "audit.example/log/0"
+ENDED_TREE = EndedTree(BASE, 60)
+ABOUT_ENDED = replace(STATEMENT, ended=ENDED_ORIGIN)
+
+
+def opened_about(
+    statement: AdminStatement = ABOUT_ENDED, tree: EndedTree | None = ENDED_TREE, *, offset: int = OFFSET
+) -> AdminStatement:
+    """Opened where the log of that one name ended with that tree."""
+    header = sign_admin(statement, [KEY], NOW)
+    keys = (KEY.key,)
+    known = {ENDED_ORIGIN: tree}
+    return open_admin(header, VALUE, origin=ORIGIN, base=0, offset=offset, keys=keys, ended=known.get)
+
+
+def test_a_statement_about_a_log_that_has_ended_says_so_in_a_line_of_its_own() -> None:
+    with_line = STATEMENT.format().replace("kind erase\n", f"kind erase\nended {ENDED_ORIGIN}\n")
+    assert ABOUT_ENDED.format() == with_line
+    assert AdminStatement.parse(ABOUT_ENDED.format()) == ABOUT_ENDED
+    assert opened_about() == ABOUT_ENDED
+    assert opened_about(offset=1) == ABOUT_ENDED, "the offsets are not those of the log it stands in"
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [None, EndedTree(BASE, 59), EndedTree(BASE, 61), EndedTree(BASE + 1, 60), EndedTree(BASE - 1, 60)],
+    ids=str,
+)
+def test_it_counts_only_for_the_very_tree_with_which_that_log_ended(tree: EndedTree | None) -> None:
+    with pytest.raises(UntrustedNote):
+        opened_about(tree=tree)
+
+
+def test_it_counts_for_nothing_where_no_log_is_known_to_have_ended() -> None:
+    with pytest.raises(UntrustedNote):
+        opened(sign_admin(ABOUT_ENDED, [KEY], NOW))
+    with pytest.raises(UntrustedNote):
+        opened_about(replace(ABOUT_ENDED, ended="audit.example/log/00"))
+
+
+def test_nobody_looks_for_an_ended_log_that_an_unsigned_statement_names() -> None:
+    asked: list[str] = []
+
+    def ended(origin: str) -> None:
+        asked.append(origin)
+
+    header = sign_admin(ABOUT_ENDED, [OTHER], NOW)
+    with pytest.raises(UntrustedNote):
+        open_admin(header, VALUE, origin=ORIGIN, base=0, offset=OFFSET, keys=(KEY.key,), ended=ended)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("said", "spelled"),
+    [
+        ("ended ", "Ended "),
+        ("ended ", "ended  "),
+        (f"ended {ENDED_ORIGIN}\n", "ended \n"),
+        (f"ended {ENDED_ORIGIN}\n", f"ended {ENDED_ORIGIN}\n" * 2),
+        (f"ended {ENDED_ORIGIN}", f"ended {ORIGIN}"),
+        (f"kind erase\nended {ENDED_ORIGIN}", f"ended {ENDED_ORIGIN}\nkind erase"),
+        (f"ended {ENDED_ORIGIN}\nsize 60", f"size 60\nended {ENDED_ORIGIN}"),
+    ],
+)
+def test_another_spelling_of_the_line_is_no_statement(said: str, spelled: str) -> None:
+    text = ABOUT_ENDED.format().replace(said, spelled)
+    assert text != ABOUT_ENDED.format()
+    with pytest.raises(InvalidEncoding):
+        AdminStatement.parse(text)
+
+
+def test_a_log_does_not_say_of_itself_that_it_has_ended() -> None:
+    with pytest.raises(InvalidEncoding):
+        replace(STATEMENT, ended=ORIGIN).format()
