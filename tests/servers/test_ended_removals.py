@@ -1,4 +1,4 @@
-"""Erasing in logs that have ended, on the real servers, by orders that stand in the open log."""
+"""Erasing and expiring in logs that have ended, on the real servers, by orders that stand in the open log."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from trailseal.model.record import NewRecord
 from trailseal.sealing.origin import SealedLog
 
 pytestmark = pytest.mark.timeout(600)
+
+EXPIRE = ("expire", "--before", "2026-03", "--reason", "policy", "--requested-by", "me")
 
 
 def nameless(number: int) -> NewRecord:
@@ -142,3 +144,30 @@ def test_what_no_order_can_reach_is_told_after_the_rest_is_erased(
     assert cluster.run(*SUBJECT, "--yes").returncode == 0
     assert CANARY not in everything(cluster, raw)
     assert clean(cluster) == 12
+
+
+def test_months_are_dropped_in_ended_logs_too(cluster: Deployment, raw: RawElasticsearch) -> None:
+    cluster.consume()
+    cluster.append([record(f"e{number}", month=f"2026-0{1 + number % 3}") for number in range(60)])
+    cluster.append([record("e0", month="2026-01"), NewRecord(b"no event")])
+    end(cluster)
+    consumer = cluster.consume()
+    cluster.append([record(f"f{number}", month=f"2026-0{1 + number % 3}") for number in range(9)])
+    cluster.append([record("e1", month="2026-02")])
+    cluster.wait_until_taken_in()
+    consumer.kill()
+    running = cluster.start(str(COMMAND), *EXPIRE, "--yes")
+    eventually(lambda: ordered(cluster, running), 60)
+    doomed = cluster.consume(wait=False)
+    eventually(lambda: "assigned" in doomed.said(), 60)
+    doomed.kill()
+    cluster.consume()
+    assert running.exit_status() == 0, running.said()
+    cluster.append([record("late", month="2026-02"), record("now"), record("e3", month="2026-01")])
+    taken_in(cluster, 2)
+    books = cluster.check_books().books
+    assert [sum(one.expired for one in books if one.log == log) for log in (1, 2)] == [41, 9]
+    assert not [name for name in raw.indices(f"{cluster.topic}-audit-") if "2026.01" in name or "2026.02" in name]
+    assert clean(cluster) == 41
+    again = cluster.run(*EXPIRE)
+    assert (again.returncode, "Nothing was found" in again.stderr) == (1, True)
