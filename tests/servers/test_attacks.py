@@ -1,4 +1,4 @@
-"""Somebody edits the real Elasticsearch documents and Kafka's segment files: the attack suite of the cluster.
+"""Somebody edits the real Elasticsearch documents: the attack suite of the cluster.
 
 One log is taken in, sealed and signed once; each test attacks it document by document, and puts back what it did.
 """
