@@ -161,6 +161,10 @@ class ClaimCheck:
             other = None if row.of is None else self._event_at(row.of)
             if other is None or other.document_id != made.document_id or other.month != made.month:
                 self._false(made, "it counts as an id collision, and nothing at the named position has its id")
+            elif _same(made) == _same(other):
+                self._false(made, f"it counts as an id collision with {row.of}, which is the same event")
+            elif not _came_before(other, made):
+                self._false(made, f"it counts as an id collision with {row.of}, which came later")
             made = colliding(made)
         self._wanted.append(made)
 
@@ -244,6 +248,8 @@ class ClaimCheck:
             )
         elif _same(made) != _same(original):
             self._false(made, f"it counts as a duplicate of {row.of}, which is another event")
+        elif not _came_before(original, made):
+            self._false(made, f"it counts as a duplicate of {row.of}, which came later")
         else:
             self._originals.append(original)
 
@@ -308,6 +314,14 @@ class ClaimCheck:
 
 def _same(made: Entry) -> tuple[str, str, bytes]:
     return made.month, made.document_id, made.projection.content_hash
+
+
+def _came_before(one: Entry, other: Entry) -> bool:
+    """Whether the first of an id can have been the one; of two partitions nobody can tell."""
+    at, than = one.projection.position, other.projection.position
+    if (at.log, at.partition) == (than.log, than.partition):
+        return at.offset < than.offset
+    return at.log <= than.log
 
 
 def _bytes(record: Record) -> tuple[object, ...]:
