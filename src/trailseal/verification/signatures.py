@@ -14,6 +14,7 @@ from trailseal.ports.ledger import Ledger
 from trailseal.ports.seals import StoredCheckpoint
 from trailseal.sealing.checkpoints import merged, published_keys
 from trailseal.sealing.origin import SealedLog
+from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.links import NamedEnd, check_links
 from trailseal.verification.suspicions import Suspicions
@@ -97,13 +98,15 @@ def check_signatures(
     if not tree.size and not trust.kept:
         return signed
     signed.keys = trust.log_keys(log.origin) if trust.keys else published_keys(ledger, log)
-    comparison = _Comparison(log, tree, signed.keys, listed_keys(ledger, log), trust, suspicions)
-    for stored in ledger.seals.checkpoints(log.log, log.partition, limit=CHECKED):
+    checkpoints = list(ledger.seals.checkpoints(log.log, log.partition, limit=CHECKED))
+    largest = max((one.size for one in (*checkpoints, *_of(log, trust.kept))), default=0)
+    now = tree if largest <= tree.size else _grown(ledger, log, tree)
+    comparison = _Comparison(log, now, signed.keys, listed_keys(ledger, log), trust, suspicions)
+    for stored in checkpoints:
         comparison.check(stored, signed)
     comparison.judge_unsigned(signed)
-    for kept in trust.kept:
-        if kept.origin == log.origin:
-            comparison.holds(kept, "kept by the auditor")
+    for kept in _of(log, trust.kept):
+        comparison.holds(kept, "kept by the auditor")
     if not trust.keys:
         signed.open_questions.append(OWN_KEYS)
     elif not signed.keys and end is None:
@@ -117,6 +120,20 @@ def check_signatures(
             " witnesses named."
         )
     return signed
+
+
+def _of(log: SealedLog, kept: Sequence[Checkpoint]) -> list[Checkpoint]:
+    return [one for one in kept if one.origin == log.origin]
+
+
+def _grown(ledger: Ledger, log: SealedLog, tree: LogTree) -> LogTree:
+    """The tree as it is now, if it grew out of this one: a running pipeline signs while one verifies."""
+    head = ledger.head(log.log, log.partition)
+    try:
+        now = LogTree(SealState.of(None if head is None else head.seal).edge, ledger.seals)
+        return now if now.size > tree.size and now.root(tree.size) == tree.edge.root() else tree
+    except IntegrityViolation:
+        return tree
 
 
 def _ask_for_signatures(log: SealedLog, signed: Signed, suspicions: Suspicions) -> None:
