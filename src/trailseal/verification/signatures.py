@@ -99,7 +99,8 @@ def check_signatures(
         return signed
     signed.keys = trust.log_keys(log.origin) if trust.keys else published_keys(ledger, log)
     checkpoints = list(ledger.seals.checkpoints(log.log, log.partition, limit=CHECKED))
-    largest = max((one.size for one in (*checkpoints, *_of(log, trust.kept))), default=0)
+    sizes = [one.size for one in checkpoints] + [one.size for one in _of(log, trust.kept)]
+    largest = max(sizes, default=0)
     now = tree if largest <= tree.size else _grown(ledger, log, tree)
     comparison = _Comparison(log, now, signed.keys, listed_keys(ledger, log), trust, suspicions)
     for stored in checkpoints:
