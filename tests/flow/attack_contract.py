@@ -93,7 +93,7 @@ def sealed_log(engines: Engines) -> SealedLog:
 def tree_of(engines: Engines) -> LogTree:
     head = engines.ledger.head(1, 0)
     assert head is not None
-    return LogTree(SealState.of(head.seal).edge, engines.ledger.seals)
+    return LogTree.of(head.seal, engines.ledger.seals)
 
 
 def entry_at(engines: Engines, offset: int) -> Entry:

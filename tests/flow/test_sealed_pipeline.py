@@ -46,7 +46,7 @@ def newest(bench: Bench, folder: Path, witnesses: tuple[VerifierKey, ...] = ()) 
 def tree(bench: Bench, partition: int = 0) -> LogTree:
     head = bench.ledger.head(bench.number, partition)
     assert head is not None
-    return LogTree(SealState.of(head.seal).edge, bench.ledger.seals)
+    return LogTree.of(head.seal, bench.ledger.seals)
 
 
 def signed_size(bench: Bench, folder: Path) -> int:

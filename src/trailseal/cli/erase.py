@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 
 from trailseal.bootstrap import Engines, open_engines
@@ -69,7 +70,7 @@ def erase(
             for one in found:
                 if one.offsets:
                     counts: dict[str, int | str] = {name: len(getattr(one, name)) for name in _COUNTS}
-                    said = Mandate(mandate.requested_by, mandate.reason, mandate.approved_by, counts)
+                    said = msgspec.structs.replace(mandate, details=counts)
                     ordering.order(AdminKind.ERASE, one.head, one.offsets, said)
             ordering.wait()
     finally:
@@ -105,10 +106,11 @@ def _write(found: list[Selection], form: Form) -> None:
         write_ndjson(rows)
         return
     months = Counter(month(at) for one in found for at in one.events.values())
+    counts = tuple(name.replace("_", " ") for name in _COUNTS)
     draw_table(
-        ("partition", "events", "duplicates", "dead letters", "retries", "late", "first", "last"),
+        ("partition", *counts, "first", "last"),
         [tuple(row[name] for name in ("partition", *_COUNTS, "first", "last")) for row in rows],
-        numbers=frozenset(("events", "duplicates", "dead letters", "retries", "late")),
+        numbers=frozenset(counts),
     )
     if months:
         draw_table(("month", "events"), sorted(months.items()), numbers=frozenset(("events",)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from trailseal.bootstrap import open_engines
@@ -74,8 +75,7 @@ def _order(ordering: Ordering, one: Expiry, mandate: Mandate) -> None:
         (AdminKind.ERASE, sorted(one.late), {"late": len(one.late)}),
     ):
         if offsets:
-            details: dict[str, int | str] = {"month": one.month, **counts}
-            said = Mandate(mandate.requested_by, mandate.reason, mandate.approved_by, details)
+            said = msgspec.structs.replace(mandate, details={"month": one.month, **counts})
             ordering.order(kind, one.head, offsets, said)
 
 

@@ -21,7 +21,6 @@ from trailseal.model.timestamps import format_rfc3339
 from trailseal.sealing.admin_records import Clerk, Mandate, is_named
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
-from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.settings import Settings
 
@@ -119,19 +118,18 @@ class Ordering:
             )
         ring = KeyFile(bootstrap.key_path(self._settings)).ring()
         number = engines.ledger.log_number(engines.log.origin)
-        log = sealed if head.log == number else self._continuing(sealed, head)
+        ended = sealed if head.log != number else None
+        log = sealed if ended is None else self._continuing(ended, head, number)
         if log is None:
             self._unreached.append(sealed.origin)
             return
-        ended = sealed if head.log != number else None
         clerk = Clerk(log, head, ring, mandate, engines.clock.now_us(), ended)
         self._ordered += engines.log.append(list(clerk.records(kind, offsets)), log.partition)
 
-    def _continuing(self, ended: SealedLog, head: Head) -> SealedLog | None:
+    def _continuing(self, ended: SealedLog, head: Head, number: int | None) -> SealedLog | None:
         """The open partition in which an order about one that has ended counts: the same, or else the lowest."""
         ledger = self._engines.ledger
-        tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
-        number = ledger.log_number(self._engines.log.origin)
+        tree = LogTree.of(head.seal, ledger.seals)
         heads = [] if number is None else ledger.heads(number)
         for one in sorted(heads, key=lambda known: (known.partition != ended.partition, known.partition)):
             log = SealedLog.stored(ledger, one.log, one.partition)

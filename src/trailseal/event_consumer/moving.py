@@ -176,7 +176,7 @@ class Move:
             yield some
 
     def _copy_tiles(self, head: Head) -> None:
-        tree = LogTree(SealState.of(head.seal).edge, self._books.seals)
+        tree = LogTree.of(head.seal, self._books.seals)
         level = 0
         while full := tree.size >> TILE_HEIGHT * (level + 1):
             for start in range(0, full, _TILES):

@@ -11,7 +11,7 @@ from trailseal.errors import Fenced, Unavailable
 from trailseal.event_consumer.seal import Seals
 from trailseal.model.outcomes import Head
 from trailseal.ports.clock import Clock
-from trailseal.sealing.checkpoints import CheckpointSigner, Published
+from trailseal.sealing.checkpoints import CheckpointSigner, Published, cosigned_at
 from trailseal.sealing.cosigning import Cosigning
 from trailseal.telemetry import CHECKPOINT_AGE, COSIGNED_AGE, logger
 
@@ -149,7 +149,8 @@ class Notary:
             lines = self._cosigning.ask(one)
             try:
                 self._signer.add_cosignatures(one, lines)
-                cosigned[one.log.partition] = self._signer.last_cosigned(one.log, keys)
+                newest = cosigned_at(one.note.with_signatures(lines), keys) if lines else None
+                cosigned[one.log.partition] = newest or self._signer.last_cosigned(one.log, keys)
             except Unavailable as error:
                 logger("sealing").warning("cosignature_late", partition=one.log.partition, why=str(error))
         return cosigned

@@ -46,8 +46,9 @@ def open_partitions(
     sinks.tombstones.load(ledger)
     sinks.dropped.load(ledger)
     if sinks.seals is not None:
+        partitions = log.partitions()
         for head in heads:
-            sinks.seals.open(head, log.origin, log.partitions())
+            sinks.seals.open(head, log.origin, partitions)
     sinks.freshness.renew_everything()
     return heads
 

@@ -104,7 +104,7 @@ def select_before(
             if name is not None:
                 place = name, head.log, head.partition
                 found.setdefault(place, Expiry(head, name)).duplicates.add(row.position.offset)
-        for name, offset in _late(erasable, ledger, head, before):
+        for name, offset in _late(erasable, ledger, head, before) if erasable.log is not None else ():
             found.setdefault((name, head.log, head.partition), Expiry(head, name)).late.add(offset)
     return [found[place] for place in sorted(found)]
 

@@ -27,12 +27,22 @@ class Document(msgspec.Struct, frozen=True, gc=False):
         Raises:
             IntegrityViolation: it is something else: somebody changed the document of that name.
         """
-        try:
-            return msgspec.json.decode(self.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise IntegrityViolation(
-                f"The ledger's document {name} is not as Trailseal writes it: restore the ledger from a backup."
-            ) from error
+        return as_written(msgspec.json.Decoder(kind), self.body, name)
+
+
+def as_written(decoder: msgspec.json.Decoder[_T], body: bytes, name: str) -> _T:
+    """What a stored document of the ledger says.
+
+    Raises:
+        IntegrityViolation: somebody made something else of it.
+    """
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityViolation(
+            f"The ledger's document {name} is not as Trailseal writes it: restore the ledger from a backup or a"
+            " snapshot."
+        ) from error
 
 
 class Ledger(Protocol):

@@ -202,7 +202,7 @@ def _sealed(ledger: Ledger, number: int, partition: int) -> tuple[SealedLog, Log
     head, log = ledger.head(number, partition), SealedLog.stored(ledger, number, partition)
     if head is None or head.seal is None or log is None:
         return None
-    return log, LogTree(SealState.of(head.seal).edge, ledger.seals)
+    return log, LogTree.of(head.seal, ledger.seals)
 
 
 def entry_of(record: Record, ledger: Ledger, log: SealedLog) -> bytes | None:
@@ -231,7 +231,7 @@ def _before(ledger: Ledger, log: SealedLog) -> Iterator[SealedLog]:
     for head in ledger.heads(log.log - 1) if named else ():
         before = SealedLog.stored(ledger, head.log, head.partition)
         if before is not None and before.origin in named:
-            tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+            tree = LogTree.of(head.seal, ledger.seals)
             same = named[before.origin] == Checkpoint(before.origin, tree.size, tree.edge.root())
             if same and tree.entry(0) == before.entry.encode():
                 yield before

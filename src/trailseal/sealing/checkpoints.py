@@ -60,7 +60,7 @@ class CheckpointSigner:
             Fenced: the head has moved on since, and was signed there.
             Unavailable: the ledger does not answer.
         """
-        tree = LogTree(SealState.of(head.seal).edge, self._ledger.seals)
+        tree = LogTree.of(head.seal, self._ledger.seals)
         checkpoint = Checkpoint(log.origin, tree.size, tree.edge.root())
         newest = self._ledger.seals.checkpoint(head.log, head.partition)
         if newest is not None:

@@ -25,7 +25,6 @@ from trailseal.sealing.checkpoints import merged, published_keys
 from trailseal.sealing.leaves import LeafMaker
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.periods import PeriodSecrets
-from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import KnownTiles, LogTree
 
 KEPT_S = 0.5
@@ -304,5 +303,5 @@ class Evidence:
         sealed = self._sealed(log, partition)
         newest = self._ledger.seals.checkpoint(log, partition)
         head = self._ledger.head(log, partition)
-        tree = LogTree(SealState.of(None if head is None else head.seal).edge, self._ledger.seals, self._tiles)
+        tree = LogTree.of(None if head is None else head.seal, self._ledger.seals, self._tiles)
         return PinnedLog(self._monotonic(), sealed, tree, None if newest is None else merged(newest))

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Final
+from typing import Final, Self
 
 from trailseal.errors import IntegrityViolation
 from trailseal.merkle.edge import RightEdge, StoredTree
@@ -24,6 +24,7 @@ from trailseal.merkle.tiles import (
     tile_width,
 )
 from trailseal.ports.seals import SealStore
+from trailseal.sealing.state import SealState
 
 _BUNDLES_KEPT: Final = 4
 _TILES_KEPT: Final = 256
@@ -77,6 +78,15 @@ class LogTree:
         self._bundles: OrderedDict[bytes, tuple[list[bytes], Folded]] = OrderedDict()
         self._stored = StoredTree(edge, self._fetch)
         self._proving: tuple[int, RangeHash] | None = None
+
+    @classmethod
+    def of(cls, seal: bytes | None, store: SealStore, known: KnownTiles | None = None) -> Self:
+        """The tree whose right edge a head's seal holds; without a seal the empty one.
+
+        Raises:
+            IntegrityViolation: the seal is damaged.
+        """
+        return cls(SealState.of(seal).edge, store, known)
 
     @property
     def size(self) -> int:

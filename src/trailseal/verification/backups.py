@@ -137,7 +137,7 @@ def check_restored(log: EventLog, ledger: Ledger, manifest: Manifest, progress: 
             )
         sealed = SealedLog.stored(ledger, head.log, head.partition)
         if sealed is not None and head.seal is not None:
-            tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+            tree = LogTree.of(head.seal, ledger.seals)
             _check_signed(ledger, sealed, tree)
             _check_records(log, ledger, sealed, head.seal, progress)
 
@@ -145,7 +145,7 @@ def check_restored(log: EventLog, ledger: Ledger, manifest: Manifest, progress: 
 def _check_records(
     log: EventLog, ledger: Ledger, sealed: SealedLog, seal: bytes, progress: Callable[[int, int], None]
 ) -> None:
-    tree = LogTree(SealState.of(seal).edge, ledger.seals)
+    tree = LogTree.of(seal, ledger.seals)
     records = RecordCheck(log, ledger, sealed, SealState.of(seal).weeks)
     lawful: bool | None = None
     for number in range(-(-tree.size // TILE_WIDTH)):
@@ -229,7 +229,7 @@ def refuse_overtaken(
         )
         if sealed is None or newest is None:
             continue
-        tree = LogTree(SealState.of(head.seal).edge, ledger.seals)
+        tree = LogTree.of(head.seal, ledger.seals)
         reach = sealed.size_at(log.bounds(head.partition).next)
         for witness in witnesses:
             _refuse_beyond(sealed.origin, reach, witnessed_size(witness, merged(newest), tree), witness.name)

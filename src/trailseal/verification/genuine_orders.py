@@ -28,7 +28,6 @@ from trailseal.sealing.admin_records import (
     statement_of,
 )
 from trailseal.sealing.origin import SealedLog, same_records
-from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.reading import WholeLog
 from trailseal.verification.signatures import Signed, listed_keys
@@ -186,7 +185,7 @@ class GenuineOrders:
         head, log = self._ledger.head(at.log, at.partition), SealedLog.stored(self._ledger, at.log, at.partition)
         if head is None or log is None or at.log > here.log:
             return f"the order at {at} is in no log that is known"
-        tree = LogTree(SealState.of(head.seal).edge, self._ledger.seals)
+        tree = LogTree.of(head.seal, self._ledger.seals)
         if tree.size == 0 or tree.entry(0) != log.entry.encode():
             return f"the order at {at} is in a log without a genesis"
         if at.log < here.log and not is_named(self._ledger, here, log, tree):

@@ -9,7 +9,6 @@ from trailseal.errors import IntegrityViolation
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.ports.ledger import Ledger
 from trailseal.sealing.origin import SealedLog
-from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.suspicions import Suspicions
 
@@ -100,5 +99,5 @@ def _earlier_tree(ledger: Ledger, log: SealedLog, origin: str) -> LogTree | None
         for head in sorted(ledger.heads(number), key=lambda one: one.partition != log.partition):
             known = SealedLog.stored(ledger, number, head.partition)
             if known is not None and known.origin == origin:
-                return LogTree(SealState.of(head.seal).edge, ledger.seals)
+                return LogTree.of(head.seal, ledger.seals)
     return None

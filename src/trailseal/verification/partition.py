@@ -106,7 +106,7 @@ class PartitionCheck:
 
     def _orders_in(self, sealed: SealedLog, signed: Signed, tree: LogTree | None = None) -> GenuineOrders:
         """The orders that this partition holds, for itself or for one of an earlier log."""
-        own = tree or LogTree(SealState.of(self.head.seal).edge, self._ledger.seals)
+        own = tree or LogTree.of(self.head.seal, self._ledger.seals)
         return GenuineOrders(self._ledger, (sealed, own), self._log, signed, cache(self._known.orders))
 
     def _signed(self, sealed: SealedLog, tree: LogTree, trust: Trust) -> Signed:
@@ -127,7 +127,7 @@ class PartitionCheck:
         head = self.head
         try:
             sealed = SealedLog.stored(self._ledger, head.log, head.partition)
-            tree = LogTree(SealState.of(head.seal).edge, self._ledger.seals)
+            tree = LogTree.of(head.seal, self._ledger.seals)
             size = 0 if sealed is None or head.seal is None else sealed.size_at(head.next)
             first = b"" if sealed is None or sealed.genesis.base != head.base else sealed.entry.encode()
             if first and tree.size == size and (not size or tree.entry(0) == first):

@@ -14,7 +14,6 @@ from trailseal.ports.ledger import Ledger
 from trailseal.ports.seals import StoredCheckpoint
 from trailseal.sealing.checkpoints import merged, published_keys
 from trailseal.sealing.origin import SealedLog
-from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.links import NamedEnd, check_links
 from trailseal.verification.suspicions import Suspicions
@@ -131,7 +130,7 @@ def _grown(ledger: Ledger, log: SealedLog, tree: LogTree) -> LogTree:
     """The tree as it is now, if it grew out of this one: a running pipeline signs while one verifies."""
     head = ledger.head(log.log, log.partition)
     try:
-        now = LogTree(SealState.of(None if head is None else head.seal).edge, ledger.seals)
+        now = LogTree.of(None if head is None else head.seal, ledger.seals)
         return now if now.size > tree.size and now.root(tree.size) == tree.edge.root() else tree
     except IntegrityViolation:
         return tree

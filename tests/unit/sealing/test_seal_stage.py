@@ -25,7 +25,6 @@ from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.leaves import Leaves
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.periods import WEEK_MS
-from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
 
 ORIGIN = "memory/0123456789abcdef/1"
@@ -84,7 +83,7 @@ class Owner:
         self.head = self.ledger.advance(self.head, self.prepared(items))
 
     def tree(self) -> LogTree:
-        return LogTree(SealState.of(self.head.seal).edge, self.ledger.seals)
+        return LogTree.of(self.head.seal, self.ledger.seals)
 
 
 @pytest.fixture

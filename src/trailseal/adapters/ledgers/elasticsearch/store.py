@@ -10,7 +10,8 @@ import msgspec
 
 from trailseal.adapters.elasticsearch.connection import Answer, Connection, decoded, error_type
 from trailseal.adapters.ledgers.elasticsearch.layout import ledger_alias
-from trailseal.errors import Fenced, IntegrityViolation, PipelineFault, Unavailable
+from trailseal.errors import Fenced, PipelineFault, Unavailable
+from trailseal.ports.ledger import as_written
 
 _T = TypeVar("_T")
 _CONFLICT: Final = 409
@@ -32,13 +33,7 @@ class StoredDocument(msgspec.Struct, frozen=True, gc=False):
         Raises:
             IntegrityViolation: somebody made something else of it.
         """
-        try:
-            return decoder.decode(self.source)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise IntegrityViolation(
-                f"The ledger's document {self.name} in Elasticsearch is not as Trailseal writes it: restore the"
-                " ledger from a snapshot."
-            ) from error
+        return as_written(decoder, self.source, self.name)
 
 
 class _Got(msgspec.Struct, frozen=True, gc=False):
