@@ -226,6 +226,20 @@ def test_an_erasure_that_makes_no_sense_is_refused(tmp_path: Path, words: tuple[
     assert refused.stderr.startswith(b"trailseal:")
 
 
+def killed_at_each_step(data: Path, folder: Path) -> Iterator[tuple[str, bool, Path]]:
+    """Copies of a log in which a child that carried the pending order out was killed before or after a step."""
+    for number, (step, after) in enumerate((step, after) for step in STEPS for after in (False, True)):
+        copy = folder / str(number)
+        shutil.copytree(data, copy)
+        child = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("erasure_child.py")), str(copy), step, str(int(after))],
+            check=False,
+            timeout=60,
+        )
+        assert child.returncode == -signal.SIGKILL, (step, after)
+        yield step, after, copy
+
+
 def test_an_erasure_killed_between_any_two_steps_ends_the_same(tmp_path: Path) -> None:
     """Every step before and after; the child carries the order out, the parent goes on where it died."""
     data = tmp_path / "data"
@@ -234,15 +248,7 @@ def test_an_erasure_killed_between_any_two_steps_ends_the_same(tmp_path: Path) -
         made = order(engines, data, 2, 4, 6, 8)
     with opened(data, "import") as engines:
         engines.log.append([made, record("after")])
-    for number, (step, after) in enumerate((step, after) for step in STEPS for after in (False, True)):
-        copy = tmp_path / str(number)
-        shutil.copytree(data, copy)
-        child = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("erasure_child.py")), str(copy), step, str(int(after))],
-            check=False,
-            timeout=60,
-        )
-        assert child.returncode == -signal.SIGKILL, (step, after)
+    for step, after, copy in killed_at_each_step(data, tmp_path):
         with piped(copy) as engines:
             until(lambda engines=engines: caught_up(engines.log, engines.ledger))  # type: ignore[misc] # bound now
             assert kinds(engines) == dict.fromkeys((2, 4, 6, 8), "erased"), (step, after)
@@ -396,15 +402,7 @@ def test_an_erasure_of_what_came_late_killed_between_any_two_steps_ends_the_same
     late_for_a_dropped_month(data)
     with opened(data, "import") as engines:
         engines.log.append([order(engines, data, 6, 7), record("after")])
-    for number, (step, after) in enumerate((step, after) for step in STEPS for after in (False, True)):
-        copy = tmp_path / str(number)
-        shutil.copytree(data, copy)
-        child = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("erasure_child.py")), str(copy), step, str(int(after))],
-            check=False,
-            timeout=60,
-        )
-        assert child.returncode == -signal.SIGKILL, (step, after)
+    for step, after, copy in killed_at_each_step(data, tmp_path):
         with piped(copy) as engines:
             until(lambda engines=engines: caught_up(engines.log, engines.ledger))  # type: ignore[misc] # bound now
             assert {place for place, kind in kinds(engines).items() if kind == "erased"} == {6, 7}, (step, after)

@@ -12,7 +12,15 @@ from servers.deployment import COMMAND, Deployment, deployment
 from servers.raw_elasticsearch import RawElasticsearch
 from servers.test_attacks import ClusterAttacker
 from servers.test_ended_logs import end_topic, taken_in, told, verified
-from servers.test_erasure import CANARY, SUBJECT, everything, mine, ordered, record
+from servers.test_erasure import (
+    CANARY,
+    SUBJECT,
+    everything,
+    expired_though_a_consumer_is_killed,
+    mine,
+    ordered,
+    record,
+)
 from servers.waiting import eventually
 from trailseal.adapters.ledgers.elasticsearch.heads import head_id
 from trailseal.model.record import NewRecord
@@ -156,14 +164,7 @@ def test_months_are_dropped_in_ended_logs_too(cluster: Deployment, raw: RawElast
     cluster.append([record("e1", month="2026-02")])
     cluster.wait_until_taken_in()
     consumer.kill()
-    running = cluster.start(str(COMMAND), *EXPIRE, "--yes")
-    eventually(lambda: ordered(cluster, running), 60)
-    doomed = cluster.consume(wait=False)
-    eventually(lambda: "assigned" in doomed.said(), 60)
-    doomed.kill()
-    cluster.consume()
-    assert running.exit_status() == 0, running.said()
-    cluster.append([record("late", month="2026-02"), record("now"), record("e3", month="2026-01")])
+    expired_though_a_consumer_is_killed(cluster, EXPIRE)
     taken_in(cluster, 2)
     books = cluster.check_books().books
     assert [sum(one.expired for one in books if one.log == log) for log in (1, 2)] == [41, 9]

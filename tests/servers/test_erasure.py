@@ -140,6 +140,18 @@ def test_a_topic_without_retention_is_refused(cluster: Deployment) -> None:
     assert "for ever" in refused.stderr
 
 
+def expired_though_a_consumer_is_killed(cluster: Deployment, words: tuple[str, ...]) -> None:
+    """Give the order while nobody consumes, kill the first who would carry it out; then events come late."""
+    running = cluster.start(str(COMMAND), *words, "--yes")
+    eventually(lambda: ordered(cluster, running), 60)
+    doomed = cluster.consume(wait=False)
+    eventually(lambda: "assigned" in doomed.said(), 60)
+    doomed.kill()
+    cluster.consume()
+    assert running.exit_status() == 0, running.said()
+    cluster.append([record("late", month="2026-02"), record("now"), record("e3", month="2026-01")])
+
+
 def test_months_are_dropped_though_consumers_are_killed_and_late_events_are_expired(
     cluster: Deployment, raw: RawElasticsearch
 ) -> None:
@@ -149,14 +161,7 @@ def test_months_are_dropped_though_consumers_are_killed_and_late_events_are_expi
     cluster.append([record("e0", month="2026-01"), NewRecord(b"no event")])
     cluster.wait_until_taken_in()
     consumer.kill()
-    running = cluster.start(str(COMMAND), *words, "--yes")
-    eventually(lambda: ordered(cluster, running), 60)
-    doomed = cluster.consume(wait=False)
-    eventually(lambda: "assigned" in doomed.said(), 60)
-    doomed.kill()
-    cluster.consume()
-    assert running.exit_status() == 0, running.said()
-    cluster.append([record("late", month="2026-02"), record("now"), record("e3", month="2026-01")])
+    expired_though_a_consumer_is_killed(cluster, words)
     cluster.wait_until_taken_in()
     assert sum(books.expired for books in cluster.check_books().books) == 43
     kept = {f"e{number}": 1 for number in range(2, 60, 3)} | {"now": 1}
