@@ -408,3 +408,21 @@ def test_an_erasure_of_what_came_late_killed_between_any_two_steps_ends_the_same
             assert {place for place, kind in kinds(engines).items() if kind == "erased"} == {6, 7}, (step, after)
             assert_balanced(engines)
         assert CANARY.encode() not in bytes_of(copy), (step, after)
+
+
+def test_what_came_right_before_an_order_is_the_same_though_carrying_it_out_was_killed(tmp_path: Path) -> None:
+    """A duplicate of the erased event, taken in with the order, came before it and so is no retry."""
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        made = order(engines, data, 2, 6)
+    with opened(data, "import") as engines:
+        engines.log.append([canary("a"), made])
+    for step, after, copy in killed_at_each_step(data, tmp_path):
+        with piped(copy) as engines:
+            until(lambda engines=engines: caught_up(engines.log, engines.ledger))  # type: ignore[misc] # bound now
+            expected = {2: "erased", 4: "duplicate", 6: "erased", 8: "dead_letter", 40: "duplicate"}
+            assert kinds(engines) == expected, (step, after)
+            assert_balanced(engines)
+        told = trailseal("verify", data=copy)
+        assert told.returncode == 0, (step, after, told.stdout)

@@ -89,7 +89,8 @@ def decode_into(
     """Seal and decode items of one partition into a batch until it is full.
 
     The leaves are made from the bytes alone: what nobody can decode is sealed like everything else. What may be an
-    admin record is the last of its batch: nothing behind it is looked at before it was carried out.
+    admin record has a slice of its own and is the last of its batch: nothing behind it is looked at before it was
+    carried out, and what came before it is below the head by then, whose rows no crash has made anew.
 
     Args:
         batch: it grows.
@@ -125,7 +126,10 @@ def decode_into(
             if isinstance(decoded, Entry):
                 batch.entries.append(decoded)
             elif decoded.code == RESERVED_HEADER:
-                batch.admin.append(item)
+                if item.position.offset > piece.first:
+                    at, expected = at - 1, item.position.offset
+                else:
+                    batch.admin.append(item)
                 stop = at
                 break
             else:

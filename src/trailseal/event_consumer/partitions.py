@@ -104,12 +104,13 @@ class Partition:
 def moves(prefix: list[Slice], most_rows: int) -> Iterator[Move]:
     """The steps that take a head over a contiguous prefix, each with at most ``most_rows`` rows.
 
-    A slice is never split, so one slice with more rows than that is one step.
+    A slice is never split, so one slice with more rows than that is one step. An order begins a step: it is carried
+    out when everything before it is below the head.
     """
     taken: list[Slice] = []
     rows = 0
     for piece in prefix:
-        if taken and rows + len(piece.rows) > most_rows:
+        if taken and (piece.orders or rows + len(piece.rows) > most_rows):
             yield _move(taken)
             taken, rows = [], 0
         taken.append(piece)

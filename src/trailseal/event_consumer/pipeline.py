@@ -157,7 +157,12 @@ class Pipeline:
                 most_bytes=options.batch_bytes,
             )
             partition.expected = piece.next
-            if batch.admin or batch.records >= options.batch_records or batch.size >= options.batch_bytes:
+            if (
+                at < len(run)
+                or batch.admin
+                or batch.records >= options.batch_records
+                or batch.size >= options.batch_bytes
+            ):
                 self._close_filling()
 
     def _begin_slice(self, batch: Batch, partition: Partition, first: Record | Gap, now: float) -> Slice:

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trailseal.event_consumer.partitions import Partition, Slice, Stage, moves
+from trailseal.merkle.admin import AdminKind, AdminStatement, OffsetRun
 from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.record import Position
+from trailseal.sealing.admin_records import Order
 
 
 def _partition(base: int = 10) -> Partition:
@@ -59,3 +61,10 @@ def test_steps_lose_no_row_and_stay_small(slices: list[tuple[int, int]], most: i
     assert [step.next for step in steps] == sorted({step.next for step in steps})
     largest = max(len(piece.rows) for piece in pieces)
     assert all(len(step.rows) <= max(most, largest) for step in steps)
+
+
+def test_an_order_begins_a_step_so_that_what_came_before_it_is_below_the_head() -> None:
+    partition = _partition(0)
+    pieces = [_add(partition, 1) for _ in range(3)]
+    pieces[1].orders = [Order(Position(1, 0, 1), AdminStatement("o", AdminKind.ERASE, 2, (OffsetRun(0, 0),), b""))]
+    assert [(step.delta.next, len(step.orders)) for step in moves(pieces, 9)] == [(1, 0), (3, 1)]
