@@ -607,3 +607,29 @@ class ErasableLedgerContract:
             assert ledger.totals(head.log, 0) == Totals(expired=3, erased=2)
         after = ledger.advance(ledger.head(head.log, 0) or head, Delta(9))
         assert rows_of(ledger, after) == [dropped, erased[0], late[1], erased[1]]
+
+    def test_an_erasure_takes_the_place_of_an_erasure_of_one_offset(
+        self, ledger: ErasableBooks, second: Callable[[], ErasableBooks]
+    ) -> None:
+        """So a row of what came again names, from then on, the order that names it."""
+        head = ledger.open_partition(fresh_log(ledger), 0, 0)
+        at = [Position(head.log, 0, offset) for offset in range(10)]
+        again = [OutcomeRow(at[offset], "erased", of=at[0], tombstone=b"t") for offset in (2, 3, 4)]
+        run = OutcomeRow(at[6], "erased", 2, of=at[0])
+        head = ledger.advance(head, Delta(10, (*again, run), b"seal"))
+        named = [OutcomeRow(at[offset], "erased", of=at[9], tombstone=b"t") for offset in (2, 4)]
+        moved = ledger.remove(head, [*named, OutcomeRow(at[6], "erased", of=at[9])])
+        expected = [named[0], again[1], named[1], run]
+        other = second()
+        for _ in range(2):
+            for handle in (ledger, other):
+                assert rows_of(handle, moved) == expected
+                assert rows_of(handle, moved, 4, 7) == expected[2:]
+                assert list(handle.outcomes(head.log, 0, kinds=("erased",))) == expected
+                assert handle.totals(head.log, 0) == Totals(erased=5)
+            moved = other.remove(other.head(head.log, 0) or moved, named)
+        ledger.discard(at)
+        assert rows_of(ledger, moved) == expected
+        after = other.advance(other.head(head.log, 0) or moved, Delta(11, (row(head, 10),)))
+        assert rows_of(ledger, after) == [*expected, row(head, 10)]
+        assert ledger.totals(head.log, 0) == Totals(duplicates=1, erased=5)

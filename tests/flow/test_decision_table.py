@@ -10,6 +10,7 @@ from flow.conftest import Bench
 from flow.running import caught_up, event, record, running, until
 from trailseal.errors import PipelineFault, Unavailable
 from trailseal.event_consumer.health import assess
+from trailseal.model.outcomes import Delta, OutcomeRow
 from trailseal.model.projection import Entry
 from trailseal.model.record import NewRecord, Position, Record
 from trailseal.ports.index import Refused, Retry, Verdict
@@ -217,6 +218,19 @@ def test_an_erased_event_does_not_come_back(bench: Bench) -> None:
         until(lambda: caught_up(bench.log, bench.ledger))
     assert bench.documents() == ["acme/b"]
     assert bench.rows() == [(0, "erased")]
+
+
+def test_an_event_whose_like_another_process_dropped_with_its_month_is_expired_by_that_order(bench: Bench) -> None:
+    """The index has only its name left, and this process has not been told of the month."""
+    at, order = Position(bench.number, 1, 2), Position(bench.number, 1, 4)
+    head = bench.ledger.open_partition(bench.number, 1, 0)
+    bench.ledger.advance(head, Delta(5, (OutcomeRow(at, "expired", of=order),)))
+    bench.index.tombstones[("2026.03", "acme/a")] = at
+    bench.log.append([record("a"), record("b")])
+    with running(bench.consumer()):
+        until(lambda: bench.documents() == ["acme/b"] and bench.rows())
+    (row,) = bench.ledger.outcomes(bench.number, 0)
+    assert (row.kind, row.of, row.event_id, row.came_late) == ("expired", order, "a", True)
 
 
 def test_an_event_of_a_dropped_month_is_expired(bench: Bench) -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from trailseal.bootstrap import Engines, open_engines
+from trailseal.cli.leftovers import found_leftovers
 from trailseal.cli.options import Config, Data, settings_from
-from trailseal.cli.orders import Ordering, heads_of, tell_pending, tell_retention, user
-from trailseal.cli.output import Form, as_table, draw_table, notice, write_ndjson
+from trailseal.cli.orders import (
+    Ordering,
+    draw_counts,
+    erasable_of,
+    heads_of,
+    tell_pending,
+    tell_retention,
+    user,
+)
+from trailseal.cli.output import Form, as_table, draw_table, notice
 from trailseal.errors import UsageError
 from trailseal.event_consumer.selection import Selection, Subject, select
 from trailseal.merkle.admin import AdminKind
@@ -20,16 +30,20 @@ from trailseal.model.timestamps import format_rfc3339, month
 from trailseal.sealing.admin_records import Mandate
 from trailseal.telemetry import set_up_logging
 
-_COUNTS: Final = ("events", "duplicates", "dead_letters", "retries", "late")
-
 
 def erase(
-    tenant: Annotated[str, typer.Option("--tenant", help="Whose records.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for example a ticket; stays in the log for ever.")],
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Whose records.")] = None,
     actor: Annotated[str | None, typer.Option("--actor", help="Everything that this actor did.")] = None,
     event_id: Annotated[
         list[str] | None, typer.Option("--event-id", help="A single event instead; may be repeated.")
     ] = None,
+    leftovers: Annotated[
+        bool,
+        typer.Option(
+            "--leftovers", help="Instead, of all tenants: what came late or again, and no order names yet."
+        ),
+    ] = False,
     approved_by: Annotated[str | None, typer.Option("--approved-by", help="Who else agreed.")] = None,
     requested_by: Annotated[
         str | None, typer.Option("--requested-by", help="Who asks; default: the user of this process.")
@@ -39,7 +53,7 @@ def erase(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Erase one subject's records from log, index, ledger and cache.
+    """Erase one subject's records from log, index, ledger and cache; or what no index has and the log still holds.
 
     Without --yes nothing is changed: the records, duplicates and dead letters that would go are counted. With it, a
     record that says who asked and why, signed by the log's keys, is appended; whoever runs the pipeline carries it
@@ -47,18 +61,24 @@ def erase(
     stays valid. Kafka's own copy goes with its retention: the command says by when, and refuses where it never
     does. Events of logs that have ended are reached too. Backups, exports and imported files are not:
     docs/howto/erase.md.
+
+    With --leftovers, run by a timer more often than Kafka's retention, what came again after it was erased, or
+    after its month was dropped, is named by an order while its record can still show that it did. What a record
+    contradicts is told and never ordered. Exit status 1 where nothing was found.
     """
-    subject = _subject(tenant, actor, event_id or [])
+    subject = _subject(tenant, actor, event_id or [], leftovers=leftovers)
     mandate = Mandate(requested_by or user(), reason, approved_by)
-    _refuse_personal(subject, mandate)
+    if subject is not None:
+        _refuse_personal(subject, mandate)
     settings = settings_from(config, data=data)
     set_up_logging("error", settings.log_format)
     engines = open_engines(settings, "import" if yes else "read")
     try:
         tell_retention(engines)
         heads = heads_of(engines)
-        found = _found(engines, heads, subject)
-        _write(found, form)
+        found = (
+            found_leftovers(engines, heads, form) if subject is None else _found_of(engines, heads, subject, form)
+        )
         tell_pending(engines, heads)
         if not any(one.offsets for one in found):
             notice("Nothing was found; nothing is changed.")
@@ -69,8 +89,7 @@ def erase(
         with Ordering(settings, engines) as ordering:
             for one in found:
                 if one.offsets:
-                    counts: dict[str, int | str] = {name: len(getattr(one, name)) for name in _COUNTS}
-                    said = msgspec.structs.replace(mandate, details=counts)
+                    said = msgspec.structs.replace(mandate, details=dict(one.counts))
                     ordering.order(AdminKind.ERASE, one.head, one.offsets, said)
             ordering.wait()
     finally:
@@ -78,9 +97,14 @@ def erase(
     notice("Erased. The books show it (`trailseal reconcile`), and the log says who asked and why.")
 
 
-def _subject(tenant: str, actor: str | None, event_ids: list[str]) -> Subject:
-    if (actor is None) == (not event_ids):
-        raise UsageError("Say whose records: either --actor, or --event-id (once or more).")
+def _subject(tenant: str | None, actor: str | None, event_ids: list[str], *, leftovers: bool) -> Subject | None:
+    """Whose records; None where leftovers of all are meant."""
+    if leftovers:
+        if tenant is not None or actor is not None or event_ids:
+            raise UsageError("--leftovers are of everybody: leave --tenant, --actor and --event-id out.")
+        return None
+    if tenant is None or (actor is None) == (not event_ids):
+        raise UsageError("Say whose records: --tenant, and either --actor or --event-id (once or more).")
     return Subject(tenant, actor, frozenset(event_ids))
 
 
@@ -94,32 +118,20 @@ def _refuse_personal(subject: Subject, mandate: Mandate) -> None:
         )
 
 
-def _found(engines: Engines, heads: list[Head], subject: Subject) -> list[Selection]:
-    if engines.erasable is None:
-        raise UsageError("These engines cannot erase.")
-    return select(engines.erasable, engines.index, engines.ledger, heads, subject)
-
-
-def _write(found: list[Selection], form: Form) -> None:
+def _found_of(engines: Engines, heads: Sequence[Head], subject: Subject, form: Form) -> list[Selection]:
+    """What there is of a subject, and write it."""
+    found = select(erasable_of(engines), engines.index, engines.ledger, heads, subject)
     rows = [_row(one) for one in found]
-    if not as_table(form):
-        write_ndjson(rows)
-        return
+    draw_counts(rows, form)
     months = Counter(month(at) for one in found for at in one.events.values())
-    counts = tuple(name.replace("_", " ") for name in _COUNTS)
-    draw_table(
-        ("partition", *counts, "first", "last"),
-        [tuple(row[name] for name in ("partition", *_COUNTS, "first", "last")) for row in rows],
-        numbers=frozenset(counts),
-    )
-    if months:
+    if months and as_table(form):
         draw_table(("month", "events"), sorted(months.items()), numbers=frozenset(("events",)))
+    return found
 
 
 def _row(one: Selection) -> dict[str, Any]:
     times = one.events.values()
-    row: dict[str, Any] = {"partition": f"{one.head.log}/{one.head.partition}"}
-    row |= {name: len(getattr(one, name)) for name in _COUNTS}
+    row: dict[str, Any] = {"partition": f"{one.head.log}/{one.head.partition}"} | one.counts
     row["first"] = format_rfc3339(min(times)) if times else None
     row["last"] = format_rfc3339(max(times)) if times else None
     return row

@@ -9,8 +9,16 @@ import typer
 
 from trailseal.bootstrap import open_engines
 from trailseal.cli.options import Config, Data, settings_from
-from trailseal.cli.orders import Ordering, heads_of, tell_pending, tell_retention, user
-from trailseal.cli.output import Form, as_table, draw_table, notice, write_ndjson
+from trailseal.cli.orders import (
+    Ordering,
+    draw_counts,
+    erasable_of,
+    heads_of,
+    tell_pending,
+    tell_retention,
+    user,
+)
+from trailseal.cli.output import Form, notice
 from trailseal.errors import UsageError
 from trailseal.event_consumer.retention import MONTH, Expiry, select_before
 from trailseal.merkle.admin import AdminKind
@@ -47,10 +55,8 @@ def expire(
         tell_retention(engines)
         heads = heads_of(engines)
         first = _month(before, month(engines.clock.now_us()))
-        if engines.erasable is None:
-            raise UsageError("These engines cannot drop months.")
-        found = select_before(engines.erasable, engines.index, engines.ledger, heads, first)
-        _write(found, form)
+        found = select_before(erasable_of(engines), engines.index, engines.ledger, heads, first)
+        draw_counts(_rows(found), form)
         tell_pending(engines, heads)
         if not found:
             notice("Nothing was found; nothing is changed.")
@@ -88,8 +94,8 @@ def _month(text: str, now: str) -> str:
     return named
 
 
-def _write(found: list[Expiry], form: Form) -> None:
-    rows = [
+def _rows(found: list[Expiry]) -> list[dict[str, str | int]]:
+    return [
         {
             "month": one.month,
             "partition": f"{one.head.log}/{one.head.partition}",
@@ -99,8 +105,3 @@ def _write(found: list[Expiry], form: Form) -> None:
         }
         for one in found
     ]
-    if not as_table(form):
-        write_ndjson(rows)
-        return
-    columns = ("month", "partition", "events", "duplicates", "late")
-    draw_table(columns, [tuple(row.values()) for row in rows], numbers=frozenset(columns[2:]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import threading
-from collections.abc import Sequence
-from typing import Final, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self
 
 from trailseal import bootstrap
 from trailseal.bootstrap import Engines
 from trailseal.cli.consumers_elsewhere import ConsumersElsewhere
-from trailseal.cli.output import notice
+from trailseal.cli.output import Form, as_table, draw_table, notice, write_ndjson
 from trailseal.cli.pipeline import make_consumer
 from trailseal.errors import PipelineFault, Unavailable, UsageError
 from trailseal.event_consumer.runner import Consumer
@@ -18,6 +18,7 @@ from trailseal.merkle.admin import AdminKind
 from trailseal.model.outcomes import Head
 from trailseal.model.record import Position
 from trailseal.model.timestamps import format_rfc3339
+from trailseal.ports.erasure import Erasable
 from trailseal.sealing.admin_records import Clerk, Mandate, is_named
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
@@ -38,6 +39,27 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError) as error:
         raise UsageError("This process has no user name: say who asks with --requested-by.") from error
+
+
+def erasable_of(engines: Engines) -> Erasable:
+    """The engines that removals are carried out on.
+
+    Raises:
+        UsageError: they cannot remove anything.
+    """
+    if engines.erasable is None:
+        raise UsageError("These engines cannot remove records.")
+    return engines.erasable
+
+
+def draw_counts(rows: Sequence[Mapping[str, Any]], form: Form) -> None:
+    """Write what was found, a row a partition, all of the same columns."""
+    if not as_table(form):
+        write_ndjson(rows)
+    elif rows:
+        columns = {name: name.replace("_", " ") for name in rows[0]}
+        counts = frozenset(columns[name] for name in rows[0] if isinstance(rows[0][name], int))
+        draw_table(tuple(columns.values()), [tuple(row.values()) for row in rows], numbers=counts)
 
 
 def heads_of(engines: Engines) -> list[Head]:

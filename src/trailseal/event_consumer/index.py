@@ -2,19 +2,19 @@
 
 The decision table, per entry:
 
-=============================  ===================================================================
+=============================  ========================================================================
 verdict                        what becomes of the record
-=============================  ===================================================================
+=============================  ========================================================================
 ``Stored``                     indexed
 ``Present``, same position     indexed already by an earlier run of ours: a replay, no row
 ``Present``, same content      a ``duplicate`` row naming the position that holds the event
 ``Present``, anything else     put again under its position's name; an ``id_collision`` row
-``Tombstone``                  an ``erased`` row that names the order of the erasure there
+``Tombstone``                  an ``erased`` row that names the order of the erasure there, or an ``expired`` one
 a tombstone of the ledger      an ``erased`` row, without asking the index
 ``Expired``                    an ``expired`` row that names the order of the expiry
 ``Refused``                    a dead letter, kept whole
 ``Retry``                      put again later, only this entry
-=============================  ===================================================================
+=============================  ========================================================================
 
 A whole call that fails is repeated as a whole. A large batch refused as a whole for one reason is our own fault.
 """
@@ -252,8 +252,10 @@ def _close(sinks: Sinks, entry: Entry, verdict: Verdict, batch: Batch) -> None:
 
 
 def _erased(sinks: Sinks, entry: Entry, verdict: Tombstone) -> OutcomeRow:
-    """Another process carried the erasure out, so the index knows of it before this one's memory does."""
+    """Another process carried the removal out, so the index knows of it before this one's memory does."""
     row = removal_at(sinks.ledger, verdict.position)
+    if row is not None and row.kind == "expired":
+        return outcomes.expired(entry, row.of)
     if row is None or row.of is None or row.tombstone is None:
         return outcomes.erased(entry, verdict.position)
     return outcomes.erased_again(entry, row.tombstone, row.of)

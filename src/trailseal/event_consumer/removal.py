@@ -3,8 +3,8 @@
 An order is carried out when the pipeline takes its record in, before the head passes it, by whoever runs the
 pipeline then. The steps, each durable before the next begins, each harmless to repeat:
 
-1. the rows: ``erased`` takes the place of what was said of each position, with the tombstone of its event; or
-   ``expired``, in runs, and the month is noted as dropped;
+1. the rows: ``erased`` takes the place of what was said of each position, with the tombstone of its event, also
+   where an event had come late or again; or ``expired``, in runs, and the month is noted as dropped;
 2. the index: the documents go, or nothing of them but their name stays;
 3. the ledger: records kept of dead letters go;
 4. the log: key, value and headers are blanked in place, where it can (Kafka's retention has to do it);
@@ -26,7 +26,7 @@ from trailseal.errors import Fenced, IntegrityViolation, InvalidEvent, PipelineF
 from trailseal.event_consumer import outcomes
 from trailseal.event_consumer.decode import decode_one
 from trailseal.event_consumer.rebuild import as_once_indexed
-from trailseal.event_consumer.retention import MONTH, is_late
+from trailseal.event_consumer.retention import MONTH
 from trailseal.event_consumer.sinks import Sinks
 from trailseal.formats import RESERVED_HEADER, decode_admin
 from trailseal.merkle.admin import AdminKind, runs_of
@@ -185,12 +185,13 @@ def _write_missing(
     key, origin = tombstone_key(sinks.ledger), sinks.ledger.logs()[head.log]
     positions = _positions(head, order)
     first, last = positions[0].offset, positions[-1].offset
-    removed = {
-        offset
-        for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, REMOVED)
-        if order.statement.kind is AdminKind.EXPIRE or not is_late(erasable, row)
-        for offset in range(row.position.offset, row.position.offset + row.count)
-    }
+    removed: set[int] = set()
+    again: dict[int, bytes | None] = {}
+    for row in sinks.ledger.outcomes(head.log, head.partition, first, last + 1, REMOVED):
+        if order.statement.kind is AdminKind.ERASE and (row.came_late or row.came_again):
+            again[row.position.offset] = row.tombstone
+        else:
+            removed.update(range(row.position.offset, row.position.offset + row.count))
     missing = [position for position in positions if position.offset not in removed]
     for start in range(0, len(missing), _AT_ONCE):
         some = missing[start : start + _AT_ONCE]
@@ -199,7 +200,9 @@ def _write_missing(
             rows = tuple(outcomes.expired_by(head, run, order.position) for run in runs)
         else:
             rows = tuple(
-                outcomes.erased_by(position, order.position, _tombstone(record, key, origin))
+                outcomes.erased_by(
+                    position, order.position, again.get(position.offset) or _tombstone(record, key, origin)
+                )
                 for position, record in zip(some, erasable.records.fetch(some), strict=True)
             )
         head = erasable.ledger.remove(head, rows)
@@ -207,7 +210,7 @@ def _write_missing(
 
 
 def _tombstone(record: Record | None, key: bytes, origin: str) -> bytes | None:
-    """Of an event; a dead letter has none, and what is erased already keeps the row it has."""
+    """Of an event; a dead letter has none, and of what is erased already nobody can tell."""
     if record is None or record.is_erased:
         return None
     made = decode_one(record, origin)

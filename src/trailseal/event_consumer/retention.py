@@ -17,7 +17,7 @@ from typing import Final
 from trailseal.errors import Fenced
 from trailseal.event_consumer.decode import decode_one
 from trailseal.model.event import RESERVED_TENANT
-from trailseal.model.outcomes import Head, OutcomeRow
+from trailseal.model.outcomes import Head
 from trailseal.model.projection import Entry, SortKey
 from trailseal.model.query import Query
 from trailseal.model.record import Position
@@ -41,7 +41,7 @@ class Expiry:
         month: ``YYYY.MM``.
         events: of the month.
         duplicates: of those events.
-        late: that came after the month was dropped, and that the log still holds.
+        late: that came after the month was dropped, that no order names, and that the log still holds.
     """
 
     head: Head
@@ -56,14 +56,6 @@ class Expiry:
         return sorted(self.events | self.duplicates)
 
 
-def is_late(erasable: Erasable, row: OutcomeRow) -> bool:
-    """Whether the row is of an event that came too late and whose record the log holds until it is erased.
-
-    A log that forgets by itself holds none for long.
-    """
-    return row.kind == "expired" and row.event_id is not None and erasable.log is not None
-
-
 def select_before(
     erasable: Erasable, index: EventIndex, ledger: Ledger, heads: Sequence[Head], before: str
 ) -> list[Expiry]:
@@ -72,7 +64,7 @@ def select_before(
     Trailseal's own events are left out: they say what was removed, and why.
 
     Args:
-        erasable: whose log holds what came late.
+        erasable: whose log holds what came late, as long as it does not forget.
         index: searched from its oldest event on.
         ledger: whose rows lead to duplicates, and to what came late.
         heads: of the partitions.
@@ -104,7 +96,7 @@ def select_before(
             if name is not None:
                 place = name, head.log, head.partition
                 found.setdefault(place, Expiry(head, name)).duplicates.add(row.position.offset)
-        for name, offset in _late(erasable, ledger, head, before) if erasable.log is not None else ():
+        for name, offset in _late(erasable, ledger, head, before):
             found.setdefault((name, head.log, head.partition), Expiry(head, name)).late.add(offset)
     return [found[place] for place in sorted(found)]
 
@@ -112,7 +104,7 @@ def select_before(
 def _late(erasable: Erasable, ledger: Ledger, head: Head, before: str) -> Iterator[tuple[str, int]]:
     """Month and offset of what came late for one of the months before."""
     rows = ledger.outcomes(head.log, head.partition, 0, head.next, ("expired",))
-    late = (row.position for row in rows if is_late(erasable, row))
+    late = (row.position for row in rows if row.came_late)
     while some := list(islice(late, _PAGE)):
         for record in erasable.records.fetch(some):
             made = None if record is None else decode_one(record, erasable.records.origin)

@@ -2,7 +2,7 @@
 
 The index finds the events, the rows their duplicates, the kept records the dead letters. A retry of an event that
 was erased before, or an event of a dropped month, stays out of the index, and its record is in the log all the
-same: the rows lead to it.
+same, in Kafka until its retention has passed: the rows lead to it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import json
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import islice
 
 from trailseal.errors import InvalidEvent, UsageError
-from trailseal.event_consumer.retention import is_late
 from trailseal.formats import decode_record
 from trailseal.model.event import RESERVED_TENANT, Event
-from trailseal.model.outcomes import REMOVED, Head, OutcomeKind
+from trailseal.model.outcomes import REMOVED, Head
 from trailseal.model.projection import SortKey
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.record import HEADER_TENANT, Position, Record
@@ -74,8 +74,8 @@ class Selection:
         events: offset -> when it happened, microseconds since 1970 UTC.
         duplicates: of those events.
         dead_letters: that are the subject's, or name it.
-        retries: records that came again after an erasure.
-        late: that came after their month was dropped.
+        retries: records that came again after an erasure, and that no order names.
+        late: that came after their month was dropped, and that no order names.
     """
 
     head: Head
@@ -89,6 +89,17 @@ class Selection:
     def offsets(self) -> list[int]:
         """All of them, ascending."""
         return sorted({*self.events, *self.duplicates, *self.dead_letters, *self.retries, *self.late})
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each kind."""
+        return {
+            "events": len(self.events),
+            "duplicates": len(self.duplicates),
+            "dead_letters": len(self.dead_letters),
+            "retries": len(self.retries),
+            "late": len(self.late),
+        }
 
 
 def select(
@@ -134,26 +145,21 @@ def _look_through_rows(
 ) -> None:
     """What is not in the index: the rows of the partition, in order of position."""
     erasable, ledger = engines
-    head, records = found.head, erasable.records
-    kinds: list[OutcomeKind] = ["duplicate", "dead_letter"]
-    if erasable.log is not None:
-        kinds += REMOVED  # where the log forgets by itself, the record of what came afterwards is nowhere else
-    for row in ledger.outcomes(head.log, head.partition, 0, head.next, kinds):
-        at = row.position
+    head = found.head
+    for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate", "dead_letter")):
         if row.kind == "duplicate":
             if row.of in events:
-                found.duplicates.add(at.offset)
-        elif row.kind == "dead_letter":
-            kept = ledger.kept(at)
+                found.duplicates.add(row.position.offset)
+        else:
+            kept = ledger.kept(row.position)
             if kept is not None and _is_of(kept, origin, subject):
-                found.dead_letters.add(at.offset)
-        elif row.kind == "erased" or is_late(erasable, row):
-            run = [Position(at.log, at.partition, at.offset + number) for number in range(row.count)]
-            (found.retries if row.kind == "erased" else found.late).update(
-                record.position.offset
-                for record in records.fetch(run)
-                if record is not None and not record.is_erased and _is_of(record, origin, subject)
-            )
+                found.dead_letters.add(row.position.offset)
+    removed = ledger.outcomes(head.log, head.partition, 0, head.next, REMOVED)
+    unnamed = (row for row in removed if row.came_late or row.came_again)
+    while some := list(islice(unnamed, _PAGE)):
+        for row, record in zip(some, erasable.records.fetch([row.position for row in some]), strict=True):
+            if record is not None and not record.is_erased and _is_of(record, origin, subject):
+                (found.late if row.came_late else found.retries).add(row.position.offset)
 
 
 def _events(index: EventIndex, subject: Subject) -> Iterator[tuple[SortKey, Record]]:

@@ -18,9 +18,10 @@ REMOVED: tuple[OutcomeKind, ...] = ("erased", "expired")
 def replaced_by(removal: OutcomeKind) -> tuple[OutcomeKind, ...]:
     """The kinds whose rows a removal takes the place of, each a row of one position.
 
-    An erasure takes that of an ``expired`` row too: of an event that came after its month was dropped.
+    An erasure takes that of an ``expired`` or ``erased`` row too: of an event that came after its month was
+    dropped, or again after it was erased, and that an order names only now.
     """
-    return ("duplicate", "id_collision", "dead_letter", *(("expired",) if removal == "erased" else ()))
+    return ("duplicate", "id_collision", "dead_letter", *(REMOVED if removal == "erased" else ()))
 
 
 class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +51,25 @@ class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
     tenant_id: str | None = None
     event_id: str | None = None
     tombstone: bytes | None = None
+
+    @property
+    def came_late(self) -> bool:
+        """Whether it says that an event came after its month was dropped; the rows of the order name no event."""
+        return self.kind == "expired" and self.event_id is not None and self.count == 1
+
+    @property
+    def came_again(self) -> bool:
+        """Whether it says that an event came again after it was erased, so that the order it names names another.
+
+        An order names what stands before it in its own partition, or what a log that has ended holds.
+        """
+        at, of = self.position, self.of
+        if self.kind != "erased" or self.count > 1:
+            return False
+        if of is None:
+            return True
+        is_before = (at.log, at.partition) == (of.log, of.partition) and at.offset < of.offset
+        return not (is_before or at.log < of.log)
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):

@@ -73,8 +73,8 @@ class ErasableLedger(Protocol):
         """Write rows of removals below the head, in one step, whatever crashes; the head, which stays where it is.
 
         Such a row takes the place of the rows of its positions whose kind is among `replaced_by` its own, in the
-        totals too, so that every position below the head is counted once. A position that has one of its own kind
-        keeps that.
+        totals too, so that every position below the head is counted once. A position that has another one of its
+        own kind keeps that.
 
         Raises:
             Fenced: the head is not ``expected`` any more; nothing was written.

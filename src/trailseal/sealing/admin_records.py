@@ -23,8 +23,6 @@ from trailseal.merkle.admin import (
 )
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.errors import MerkleError, UntrustedNote
-from trailseal.merkle.frame import commitment
-from trailseal.merkle.leaf import record_entries
 from trailseal.merkle.notes import VerifierKey
 from trailseal.model.event import RESERVED_TENANT
 from trailseal.model.identity import uuid7
@@ -207,10 +205,7 @@ def _sealed(ledger: Ledger, number: int, partition: int) -> tuple[SealedLog, Log
 
 def entry_of(record: Record, ledger: Ledger, log: SealedLog) -> bytes | None:
     """The leaf's entry that a record gives in a log; None where the secret of its week is gone."""
-    opening = LeafMaker(log.origin, PeriodSecrets(ledger, log.log)).opening(record)
-    if opening is None:
-        return None
-    return record_entries([(record.position.offset, record.timestamp_ms, commitment(*opening))])[0]
+    return LeafMaker(log.origin, PeriodSecrets(ledger, log.log)).entry(record)
 
 
 def is_named(ledger: Ledger, log: SealedLog, earlier: SealedLog, tree: LogTree) -> bool:

@@ -89,6 +89,13 @@ class LeafMaker:
             salt = None if secret is None else derived_salt(secret, self._origin, record.position.offset)
         return None if salt is None else (salt, frame)
 
+    def entry(self, record: Record) -> bytes | None:
+        """The entry of a record's leaf; None where its secret is gone."""
+        opening = self.opening(record)
+        if opening is None:
+            return None
+        return record_entries([(record.position.offset, record.timestamp_ms, commitment(*opening))])[0]
+
     def _derived(self, leaves: Leaves, offset: int, time_ms: int) -> bytes | None:
         week = week_of(time_ms)
         secret = self._secrets.known(week)

@@ -146,7 +146,7 @@ class Heads:
         """See `ErasableLedger.remove`; the rows count when the head is written, the replaced ones go afterwards."""
         before = self._finish(self._state_of(expected))
         distinct = list({row_key(row): row for row in reversed(rows)}.values())[::-1]
-        fresh = self._rows.unknown(distinct)
+        fresh = self._rows.unwritten(distinct)
         if not fresh:
             return expected
         totals = _added(_added(before.document.totals, fresh), self._rows.replaced(fresh), sign=-1)
@@ -218,9 +218,10 @@ class Heads:
         rows = self._expand(state.document)
         if rows is None:
             raise _fenced(_head(state.version, state.document))
-        self._rows.write(rows)
         if state.document.replaces:
-            self._rows.delete(self._rows.replaced(rows))
+            self._rows.write_removals(rows)
+        else:
+            self._rows.write(rows)
         finished = _State(state.version, state.document, written_out=True)
         self._remember(finished)
         return finished

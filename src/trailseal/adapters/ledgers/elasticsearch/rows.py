@@ -73,9 +73,9 @@ def row_id(row: OutcomeRow) -> str:
     return f"{position.log}.{position.partition}.{position.offset}.{row.kind}"
 
 
-def bulk_line(alias: str, name: str, document: msgspec.Struct) -> bytes:
-    """One action and its document."""
-    action = _ENCODER.encode({"create": {"_index": alias, "_id": name}})
+def bulk_line(alias: str, name: str, document: msgspec.Struct, *, over: bool = False) -> bytes:
+    """One action and its document, written only where there is none of that name yet, or over it."""
+    action = _ENCODER.encode({"index" if over else "create": {"_index": alias, "_id": name}})
     return b"%b\n%b\n" % (action, _ENCODER.encode(document))
 
 
@@ -128,6 +128,11 @@ def _repaired(row: OutcomeRow) -> OutcomeRow:
     return msgspec.structs.replace(row, **repaired)
 
 
+def _takes_its_own_place(removal: OutcomeRow) -> bool:
+    """Whether it goes over a row of its own kind."""
+    return removal.count == 1 and removal.kind in replaced_by(removal.kind)
+
+
 class Rows:
     """The rows of all partitions."""
 
@@ -141,39 +146,59 @@ class Rows:
         if rows:
             all_there(self._bulk.send(self._line(row) for row in rows))
 
-    def _line(self, row: OutcomeRow) -> bytes:
+    def write_removals(self, rows: Sequence[OutcomeRow]) -> None:
+        """Make documents of removals, and delete those of the rows whose place they take.
+
+        Doing so again, however late, is harmless: what took its place once keeps it.
+        """
+        all_there(self._bulk.send(self._line(row, over=_takes_its_own_place(row)) for row in rows))
+        names = {row_id(row) for row in rows}
+        self._delete([row for row in self.replaced(rows) if row_id(row) not in names])
+
+    def _line(self, row: OutcomeRow, *, over: bool = False) -> bytes:
         position = row.position
         last = position.offset + row.count - 1
         document = RowDocument(
             position.log, position.partition, position.offset, last, row.kind, row, row.code, row.tenant_id
         )
-        return bulk_line(self._store.alias, row_id(row), document)
+        return bulk_line(self._store.alias, row_id(row), document, over=over)
 
     def unknown(self, rows: Sequence[OutcomeRow]) -> list[OutcomeRow]:
         """Those rows that have no document yet."""
-        known: set[str] = set()
-        for start in range(0, len(rows), PAGE):
-            known.update(self._store.get_many([row_id(row) for row in rows[start : start + PAGE]]))
+        known = self._stored([row_id(row) for row in rows])
         return [row for row in rows if row_id(row) not in known]
+
+    def unwritten(self, removals: Sequence[OutcomeRow]) -> list[OutcomeRow]:
+        """Those removals that have no document yet, or one of a row whose place they take."""
+        known = self._stored([row_id(row) for row in removals])
+        return [
+            row
+            for row in removals
+            if (old := known.get(row_id(row))) is None
+            or (old != row and old.count == 1 and _takes_its_own_place(row))
+        ]
+
+    def _stored(self, names: Sequence[str]) -> dict[str, OutcomeRow]:
+        found: dict[str, OutcomeRow] = {}
+        for start in range(0, len(names), PAGE):
+            stored = self._store.get_many(names[start : start + PAGE])
+            found |= {name: document.read(_SOURCE).row for name, document in stored.items()}
+        return found
 
     def replaced(self, removals: Sequence[OutcomeRow]) -> list[OutcomeRow]:
         """The rows whose place these removals take, once each; all rows have to be documents by now."""
-        found: dict[str, OutcomeRow] = {}
         single = [row for row in removals if row.count == 1]
         names = [
             row_id(msgspec.structs.replace(row, kind=kind)) for row in single for kind in replaced_by(row.kind)
         ]
-        for start in range(0, len(names), PAGE):
-            stored = self._store.get_many(names[start : start + PAGE])
-            told = (document.read(_SOURCE).row for document in stored.values())
-            found |= {row_id(row): row for row in told if row.count == 1}
+        found = {name: row for name, row in self._stored(names).items() if row.count == 1}
         for run in (row for row in removals if row.count > 1):
             at = run.position
             rows = self.find(at.log, at.partition, at.offset, at.offset + run.count, replaced_by(run.kind))
             found |= {row_id(row): row for row in rows if row.count == 1}
         return list(found.values())
 
-    def delete(self, rows: Sequence[OutcomeRow]) -> None:
+    def _delete(self, rows: Sequence[OutcomeRow]) -> None:
         """Delete the rows' documents; what is gone already is as good."""
         if rows:
             all_gone(self._bulk.send(delete_line(self._store.alias, row_id(row)) for row in rows))
