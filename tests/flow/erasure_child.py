@@ -10,7 +10,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from flow.embedded import REFRESH_S, opened
+from flow.embedded import REFRESH_S
+from trailseal.bootstrap import open_engines
+from trailseal.cli.options import settings_from
 from trailseal.cli.pipeline import make_consumer
 from trailseal.settings import Settings
 
@@ -23,21 +25,26 @@ PLACES = {
 }
 
 
-def main(data: Path, step: str, *, after: bool) -> None:
-    with opened(data, "import") as engines:
-        engine = getattr(engines, PLACES[step])
-        name = step.rpartition("_")[2]
-        real = getattr(engine, name)
+def main(settings: Settings, step: str, *, after: bool) -> None:
+    engines = open_engines(settings, "import")
+    engine = getattr(engines, PLACES[step])
+    name = step.rpartition("_")[2]
+    real = getattr(engine, name)
 
-        def deadly(*given: Any) -> Any:
-            if not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(*given)
-            return os.kill(os.getpid(), signal.SIGKILL)
+    def deadly(*given: Any) -> Any:
+        if not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*given)
+        return os.kill(os.getpid(), signal.SIGKILL)
 
-        setattr(engine, name, deadly)
-        make_consumer(Settings(data=data, refresh_interval=REFRESH_S), engines).run()
+    setattr(engine, name, deadly)
+    make_consumer(settings, engines).run()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], after=sys.argv[3] == "1")
+    (folder,) = sys.argv[3:] or [None]  # without a folder the environment says which deployment it is
+    main(
+        settings_from(None) if folder is None else Settings(data=Path(folder), refresh_interval=REFRESH_S),
+        sys.argv[1],
+        after=sys.argv[2] == "1",
+    )

@@ -232,7 +232,7 @@ def killed_at_each_step(data: Path, folder: Path) -> Iterator[tuple[str, bool, P
         copy = folder / str(number)
         shutil.copytree(data, copy)
         child = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("erasure_child.py")), str(copy), step, str(int(after))],
+            [sys.executable, str(Path(__file__).with_name("erasure_child.py")), step, str(int(after)), str(copy)],
             check=False,
             timeout=60,
         )

@@ -71,6 +71,21 @@ def verified(cluster: Deployment) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def named_and_forgotten(cluster: Deployment) -> None:
+    """What came late or again is named by an order, and then everything is `forgotten`."""
+    done = cluster.run("erase", "--leftovers", "--reason", "policy", "--requested-by", "me", "--yes")
+    assert done.returncode == 0, done.stderr
+    forgotten(cluster)
+
+
+def forgotten(cluster: Deployment) -> None:
+    """Kafka's retention has passed for all that is in the topic."""
+    for number in range(cluster.partitions):
+        cut = TopicPartition(cluster.topic, number, cluster.engines.log.bounds(number).next)
+        for result in cluster.admin.delete_records([cut]).values():
+            result.result(30)
+
+
 def ordered(cluster: Deployment, running: Process) -> bool:
     """Whether the order is in the log already."""
     return cluster.pending() > 0 or not running.alive
@@ -120,10 +135,7 @@ def test_what_is_erased_is_gone_and_does_not_come_back(cluster: Deployment, raw:
     assert CANARY not in everything(cluster, raw)
     verified(cluster)
 
-    for number in range(2):
-        cut = TopicPartition(cluster.topic, number, cluster.engines.log.bounds(number).next)
-        for result in cluster.admin.delete_records([cut]).values():
-            result.result(30)
+    named_and_forgotten(cluster)
     assert sum(log["removed"] for log in verified(cluster) if "removed" in log) == 9
     again = cluster.run(*SUBJECT)
     assert again.returncode == 1, again.stdout
@@ -171,8 +183,5 @@ def test_months_are_dropped_though_consumers_are_killed_and_late_events_are_expi
     states = {row["month"]: row["state"] for row in map(json.loads, told)}
     assert [states[month] for month in ("2026.01", "2026.02", "2026.03")] == ["dropped", "dropped", "open"]
     verified(cluster)
-    for number in range(2):
-        cut = TopicPartition(cluster.topic, number, cluster.engines.log.bounds(number).next)
-        for result in cluster.admin.delete_records([cut]).values():
-            result.result(30)
+    named_and_forgotten(cluster)
     assert sum(log["removed"] for log in verified(cluster)) == 43

@@ -1,4 +1,4 @@
-"""Outcome rows as documents of their own: written once by position and kind, found in order."""
+"""Outcome rows as documents of their own: one by position and kind, found in order; only removals go over one."""
 
 from __future__ import annotations
 
