@@ -227,6 +227,9 @@ def test_a_forged_row_over_a_good_event_is_told_and_never_ordered(
     data: Path, forge: Callable[[Path], None], why: bytes
 ) -> None:
     forge(data)
+    expiring = trailseal("expire", "--before", "2026-02", "--reason", "12", "--requested-by", "me", data=data)
+    assert [(row["events"], row["late"]) for row in rows(expiring)] == [(0, 2)]
+    assert why in expiring.stderr
     told = trailseal(*WORDS, "--yes", data=data)
     assert told.returncode == 0, told.stderr
     assert counted(told) == {"retries": 2, "late": 2, "forgotten": 0, "contradicted": 1}

@@ -106,6 +106,10 @@ def test_what_a_subject_left_in_ended_logs_is_erased_and_does_not_come_back(
     assert sum(one.erased for one in books if one.log == 3) == 5
     assert CANARY not in everything(cluster, raw)
     assert clean(cluster) == 12
+    again = cluster.run("erase", "--leftovers", "--reason", "ticket 7", "--form", "ndjson", "--yes")
+    assert again.returncode == 0, again.stderr
+    found = [(row["partition"], row["retries"]) for row in told(again) if row["retries"] or row["contradicted"]]
+    assert found == [("3/0", 3)], "of what orders about ended logs erased"
     again = cluster.run(*SUBJECT)
     assert (again.returncode, "Nothing was found" in again.stderr) == (1, True)
     end(cluster)
@@ -169,6 +173,13 @@ def test_months_are_dropped_in_ended_logs_too(cluster: Deployment, raw: RawElast
     books = cluster.check_books().books
     assert [sum(one.expired for one in books if one.log == log) for log in (1, 2)] == [41, 9]
     assert not [name for name in raw.indices(f"{cluster.topic}-audit-") if "2026.01" in name or "2026.02" in name]
+    assert clean(cluster) == 41
+    again = cluster.run(*EXPIRE, "--form", "ndjson", "--yes")
+    assert again.returncode == 0, again.stderr
+    assert {(row["month"], row["events"], row["late"]) for row in told(again)} == {
+        ("2026.01", 0, 1),
+        ("2026.02", 0, 1),
+    }
     assert clean(cluster) == 41
     again = cluster.run(*EXPIRE)
     assert (again.returncode, "Nothing was found" in again.stderr) == (1, True)

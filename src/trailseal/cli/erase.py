@@ -75,6 +75,7 @@ def erase(
     engines = open_engines(settings, "import" if yes else "read")
     try:
         tell_retention(engines)
+        erasable_of(engines)
         heads = heads_of(engines)
         found = (
             found_leftovers(engines, heads, form) if subject is None else _found_of(engines, heads, subject, form)
@@ -120,7 +121,7 @@ def _refuse_personal(subject: Subject, mandate: Mandate) -> None:
 
 def _found_of(engines: Engines, heads: Sequence[Head], subject: Subject, form: Form) -> list[Selection]:
     """What there is of a subject, and write it."""
-    found = select(erasable_of(engines), engines.index, engines.ledger, heads, subject)
+    found = select(engines.log, engines.index, engines.ledger, heads, subject)
     rows = [_row(one) for one in found]
     draw_counts(rows, form)
     months = Counter(month(at) for one in found for at in one.events.values())

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from trailseal.bootstrap import open_engines
+from trailseal.cli.leftovers import tell_contradicted
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.orders import (
     Ordering,
@@ -20,6 +21,7 @@ from trailseal.cli.orders import (
 )
 from trailseal.cli.output import Form, notice
 from trailseal.errors import UsageError
+from trailseal.event_consumer.leftovers import find_leftovers
 from trailseal.event_consumer.retention import MONTH, Expiry, select_before
 from trailseal.merkle.admin import AdminKind
 from trailseal.model.timestamps import month
@@ -55,8 +57,10 @@ def expire(
         tell_retention(engines)
         heads = heads_of(engines)
         first = _month(before, month(engines.clock.now_us()))
-        found = select_before(erasable_of(engines), engines.index, engines.ledger, heads, first)
+        leftovers = find_leftovers(engines.log, erasable_of(engines).records, engines.ledger, heads)
+        found = select_before(engines.index, engines.ledger, heads, first, leftovers)
         draw_counts(_rows(found), form)
+        tell_contradicted(leftovers)
         tell_pending(engines, heads)
         if not found:
             notice("Nothing was found; nothing is changed.")

@@ -32,7 +32,7 @@ def found_leftovers(engines: Engines, heads: Sequence[Head], form: Form) -> list
         ],
         form,
     )
-    _tell_contradicted(found)
+    tell_contradicted(found)
     forgotten = sum(one.forgotten for one in found)
     if forgotten:
         notice(
@@ -43,7 +43,8 @@ def found_leftovers(engines: Engines, heads: Sequence[Head], form: Form) -> list
     return found
 
 
-def _tell_contradicted(found: Sequence[Leftovers]) -> None:
+def tell_contradicted(found: Sequence[Leftovers]) -> None:
+    """Name the rows of which their records say something else."""
     told = list(_contradictions(found))
     for sentence in told[:_TOLD]:
         notice(f"Not ordered: {sentence}.")

@@ -43,21 +43,21 @@ class Leftovers:
     Attributes:
         head: of the partition, when it was looked at.
         retries: offsets of events that came again after they were erased.
-        late: offsets of events that came after their month was dropped.
+        late: offset -> month (``YYYY.MM``) of events that came after it was dropped.
         forgotten: how many rows are of records that the log does not hold any more.
         contradicted: offsets whose rows say so, and why it cannot be true.
     """
 
     head: Head
     retries: set[int] = field(default_factory=set)
-    late: set[int] = field(default_factory=set)
+    late: dict[int, str] = field(default_factory=dict)
     forgotten: int = 0
     contradicted: dict[int, str] = field(default_factory=dict)
 
     @property
     def offsets(self) -> list[int]:
         """Those that an order may name, ascending."""
-        return sorted(self.retries | self.late)
+        return sorted({*self.retries, *self.late})
 
     @property
     def counts(self) -> dict[str, int]:
@@ -94,11 +94,13 @@ def _look_through(log: EventLog, records: ErasableRecords, ledger: Ledger, head:
                 found.forgotten += 1
             elif not record.is_erased:
                 claims = claims or _Claims(log, records, ledger, head)
-                why, offset = claims.contradiction(row, record), row.position.offset
-                if why is not None:
-                    found.contradicted[offset] = why
+                made, offset = claims.borne_out(row, record), row.position.offset
+                if isinstance(made, str):
+                    found.contradicted[offset] = made
+                elif row.came_late:
+                    found.late[offset] = made.month
                 else:
-                    (found.late if row.came_late else found.retries).add(offset)
+                    found.retries.add(offset)
     return found
 
 
@@ -126,8 +128,8 @@ class _Claims:
         self._key = known_key(ledger)
         self._orders: dict[Position, _Named | None] = {}
 
-    def contradiction(self, row: OutcomeRow, record: Record) -> str | None:
-        """Why the row cannot be true of the record that stands there; None where it is."""
+    def borne_out(self, row: OutcomeRow, record: Record) -> Entry | str:
+        """The event of the record of which the row is true; or why it cannot be."""
         if self._sealed is None or not self._sealed.has(record):
             return "its record is not the one that was sealed there"
         made = decode_one(record, self._log.origin)
@@ -136,7 +138,7 @@ class _Claims:
         order = self._order(self._sealed, row.of)
         if order is None:
             return f"there is no genuine order at {row.of}"
-        return _not_late(row, made, order) if row.came_late else self._not_again(row, made, order)
+        return (_not_late(row, made, order) if row.came_late else self._not_again(row, made, order)) or made
 
     def _not_again(self, row: OutcomeRow, made: Entry, order: _Named) -> str | None:
         known = row.tombstone

@@ -11,18 +11,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 from trailseal.errors import Fenced
-from trailseal.event_consumer.decode import decode_one
+from trailseal.event_consumer.leftovers import Leftovers
 from trailseal.model.event import RESERVED_TENANT
 from trailseal.model.outcomes import Head
-from trailseal.model.projection import Entry, SortKey
+from trailseal.model.projection import SortKey
 from trailseal.model.query import Query
 from trailseal.model.record import Position
 from trailseal.model.timestamps import month, parse_rfc3339
-from trailseal.ports.erasure import Erasable
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 
@@ -57,18 +55,18 @@ class Expiry:
 
 
 def select_before(
-    erasable: Erasable, index: EventIndex, ledger: Ledger, heads: Sequence[Head], before: str
+    index: EventIndex, ledger: Ledger, heads: Sequence[Head], before: str, leftovers: Sequence[Leftovers]
 ) -> list[Expiry]:
     """Find every event of the months before one, by month and partition; nothing is changed.
 
     Trailseal's own events are left out: they say what was removed, and why.
 
     Args:
-        erasable: whose log holds what came late, as long as it does not forget.
         index: searched from its oldest event on.
-        ledger: whose rows lead to duplicates, and to what came late.
+        ledger: whose rows lead to duplicates.
         heads: of the partitions.
         before: ``YYYY.MM``, the first month that stays.
+        leftovers: what came late, of the same heads.
 
     Raises:
         Unavailable: an engine does not answer.
@@ -96,20 +94,16 @@ def select_before(
             if name is not None:
                 place = name, head.log, head.partition
                 found.setdefault(place, Expiry(head, name)).duplicates.add(row.position.offset)
-        for name, offset in _late(erasable, ledger, head, before):
+    for head, name, offset in _late(leftovers):
+        if name < before:
             found.setdefault((name, head.log, head.partition), Expiry(head, name)).late.add(offset)
     return [found[place] for place in sorted(found)]
 
 
-def _late(erasable: Erasable, ledger: Ledger, head: Head, before: str) -> Iterator[tuple[str, int]]:
-    """Month and offset of what came late for one of the months before."""
-    rows = ledger.outcomes(head.log, head.partition, 0, head.next, ("expired",))
-    late = (row.position for row in rows if row.came_late)
-    while some := list(islice(late, _PAGE)):
-        for record in erasable.records.fetch(some):
-            made = None if record is None else decode_one(record, erasable.records.origin)
-            if isinstance(made, Entry) and made.month < before:
-                yield made.month, made.projection.position.offset
+def _late(leftovers: Sequence[Leftovers]) -> Iterator[tuple[Head, str, int]]:
+    """Head, month and offset of each event that came late."""
+    for one in leftovers:
+        yield from ((one.head, name, offset) for offset, name in one.late.items())
 
 
 class DroppedMonths:

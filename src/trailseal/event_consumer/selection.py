@@ -21,9 +21,9 @@ from trailseal.model.projection import SortKey
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.record import HEADER_TENANT, Position, Record
 from trailseal.model.terms import filter_term
-from trailseal.ports.erasure import Erasable
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
+from trailseal.ports.log import EventLog
 
 _PAGE = 1_000
 
@@ -103,12 +103,12 @@ class Selection:
 
 
 def select(
-    erasable: Erasable, index: EventIndex, ledger: Ledger, heads: Sequence[Head], subject: Subject
+    log: EventLog, index: EventIndex, ledger: Ledger, heads: Sequence[Head], subject: Subject
 ) -> list[Selection]:
     """Find everything of a subject below these heads, one result a head; nothing is changed.
 
     Args:
-        erasable: gives the records.
+        log: what came late or again is nowhere else.
         index: finds the events.
         ledger: finds what is not in the index.
         heads: of the open log, and of those that have ended and are in the index.
@@ -132,19 +132,19 @@ def select(
                 mine.events[at.offset] = key.timestamp_us
     events = {Position(*place, offset) for place, one in found.items() for offset in one.events}
     for one in found.values():
-        _look_through_rows(one, origins[one.head.log], (erasable, ledger), subject, events)
+        _look_through_rows(one, origins[one.head.log], (log, ledger), subject, events)
     return list(found.values())
 
 
 def _look_through_rows(
     found: Selection,
     origin: str,
-    engines: tuple[Erasable, Ledger],
+    engines: tuple[EventLog, Ledger],
     subject: Subject,
     events: AbstractSet[Position],
 ) -> None:
     """What is not in the index: the rows of the partition, in order of position."""
-    erasable, ledger = engines
+    log, ledger = engines
     head = found.head
     for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate", "dead_letter")):
         if row.kind == "duplicate":
@@ -157,7 +157,7 @@ def _look_through_rows(
     removed = ledger.outcomes(head.log, head.partition, 0, head.next, REMOVED)
     unnamed = (row for row in removed if row.came_late or row.came_again)
     while some := list(islice(unnamed, _PAGE)):
-        for row, record in zip(some, erasable.records.fetch([row.position for row in some]), strict=True):
+        for row, record in zip(some, log.fetch([row.position for row in some]), strict=True):
             if record is not None and not record.is_erased and _is_of(record, origin, subject):
                 (found.late if row.came_late else found.retries).add(row.position.offset)
 
