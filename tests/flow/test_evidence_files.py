@@ -13,6 +13,7 @@ import pytest
 from flow.embedded import opened
 from flow.evidence_edits import Lines, edit
 from flow.running import caught_up, record, running, until
+from trailseal.bootstrap import Engines
 from trailseal.cli.pipeline import make_consumer
 from trailseal.formats.rendering import render
 from trailseal.merkle.notes import VerifierKey
@@ -27,6 +28,22 @@ from trailseal.verification.files import EvidenceCheck, FileVerification, check_
 from trailseal.verification.trust import Trust
 
 EVENTS = 40
+
+
+def lines_of(engines: Engines, signers: tuple[SeedSigner, ...]) -> Lines:
+    """An export with proofs of everything."""
+    hits = engines.index.search(Query(order="asc"), None, 1_000)
+    return list(
+        evidence_lines(
+            Evidence(engines.ledger, engines.clock.monotonic),
+            [(hit.record, render(hit, with_record=True)) for hit in hits],
+            made_at="2026-03-05T00:00:00Z",
+            query=[("actor", "alice")],
+            tenants=["acme"],
+            signers=signers,
+            now_s=1_772_668_800,
+        )
+    )
 
 
 class Sealed:
@@ -47,23 +64,8 @@ class Sealed:
             self.signers: tuple[SeedSigner, ...] = ring.signers(log.log.origin)
             self.keys: tuple[VerifierKey, ...] = ring.verifiers(log.log.origin)
             hits = engines.index.search(Query(order="asc"), None, 1_000)
-            rows = [(hit.record, render(hit, with_record=True)) for hit in hits]
             self.receipt = evidence.receipt(hits[7].record)
-
-            def lines(signers: tuple[SeedSigner, ...]) -> Lines:
-                return list(
-                    evidence_lines(
-                        evidence,
-                        rows,
-                        made_at="2026-03-05T00:00:00Z",
-                        query=[("actor", "alice")],
-                        tenants=["acme"],
-                        signers=signers,
-                        now_s=1_772_668_800,
-                    )
-                )
-
-            self.lines, self.unsigned = lines(self.signers), lines(())
+            self.lines, self.unsigned = lines_of(engines, self.signers), lines_of(engines, ())
 
     def check(self, lines: Lines, **trust: object) -> FileVerification:
         given = Trust(**({"keys": self.keys} | trust))  # type: ignore[arg-type] # as each test names them

@@ -17,7 +17,8 @@ from flow.evidence_edits import BARE, FORGED, RICH, Lines, edit, forged, mended
 from flow.running import record
 from flow.test_attacks import EVENTS, run_pipeline
 from flow.test_evidence_files import EVENTS as EXPORTED
-from flow.test_evidence_files import Sealed, move, rename
+from flow.test_evidence_files import Sealed, lines_of, move, rename
+from trailseal.errors import UsageError
 from trailseal.merkle.notes import Algorithm
 from trailseal.merkle.signing import SeedSigner
 from trailseal.merkle.tiles import TILE_WIDTH, TileName
@@ -74,7 +75,7 @@ def status_of(result: FileVerification) -> int:
 
 def standalone_export(lines: Lines, keys: list[str]) -> int:
     try:
-        standalone.verify_export(lines, standalone.Keys(keys, [], None), lambda *_: None)
+        standalone.verify_export(lines, standalone.Keys(keys, [], None))
     except standalone.Unverified:
         return 2
     except standalone.Tampered:
@@ -85,7 +86,7 @@ def standalone_export(lines: Lines, keys: list[str]) -> int:
 def standalone_receipt(receipt: bytes, keys: list[str]) -> int:
     try:
         standalone.verify_receipt(receipt, standalone.Keys(keys, [], None))
-    except (standalone.Unverified, UnicodeDecodeError):
+    except standalone.Unverified:
         return 2
     except (standalone.Tampered, ValueError, IndexError):
         return 1
@@ -119,7 +120,7 @@ def test_the_standalone_verifier_says_that_it_compared_no_event_of_a_foreign_for
     vkeys = [key.vkey() for key in foreign.keys]
     assert status_of(foreign.check(foreign.lines)) == 0
     with pytest.raises(standalone.Unverified, match="41 records are what was sealed; 1 of them"):
-        standalone.verify_export(foreign.lines, standalone.Keys(vkeys, [], None), lambda *_: None)
+        standalone.verify_export(foreign.lines, standalone.Keys(vkeys, [], None))
     for name in ("format", "received_at", "record"):
         assert standalone_export(forged(foreign.lines, name, "native"), vkeys) == 1
 
@@ -131,9 +132,7 @@ def test_both_verifiers_agree_that_a_log_without_a_key_counts_only_where_a_row_i
     result = sealed.check(lines)
     assert (result.mismatches, result.verified, len(result.open_questions)) == ([], EXPORTED, 1)
     with pytest.raises(standalone.Unverified, match="the end is not signed"):
-        standalone.verify_export(
-            lines, standalone.Keys([key.vkey() for key in sealed.keys], [], None), lambda *_: None
-        )
+        standalone.verify_export(lines, standalone.Keys([key.vkey() for key in sealed.keys], [], None))
 
 
 def test_both_verifiers_agree_that_an_unsigned_end_or_no_key_proves_nothing(sealed: Sealed) -> None:
@@ -200,13 +199,42 @@ def test_a_cryptography_without_ml_dsa_verifies_nothing_by_such_a_key_and_all_by
 
 def test_a_logs_own_key_is_no_witness_and_a_witness_with_two_keys_is_one(twice: Sealed) -> None:
     one, other = (key.vkey() for key in twice.keys)
+    with pytest.raises(standalone.Unverified, match="name or key of a log"):
+        standalone.Keys([one], [other], None)
     with pytest.raises(standalone.Unverified, match="0 of the witnesses"):
-        standalone.verify_receipt(twice.receipt, standalone.Keys([one], [other], None))
-    named = [
-        SeedSigner("witness.example/1", algorithm, bytes(32)).key.vkey()
-        for algorithm in (Algorithm.COSIGNATURE_ED25519, Algorithm.COSIGNATURE_ML_DSA_44)
-    ]
+        standalone.verify_receipt(twice.receipt, standalone.Keys([one], [witness_key("w1")], None))
+    named = [witness_key("w1"), witness_key("w1", Algorithm.COSIGNATURE_ML_DSA_44)]
     assert standalone.Keys([], named, None).quorum == trust_from([], named, None, ()).quorum == 1
+
+
+def witness_key(name: str, algorithm: Algorithm = Algorithm.COSIGNATURE_ED25519, seed: bytes = bytes(32)) -> str:
+    return SeedSigner(name, algorithm, seed).key.vkey()
+
+
+def log_key(algorithm: Algorithm = Algorithm.ED25519, seed: bytes = bytes(32)) -> str:
+    return SeedSigner("audit.example/1", algorithm, seed).key.vkey()
+
+
+@pytest.mark.parametrize(
+    ("keys", "witnesses"),
+    [
+        ([], [witness_key("w1"), witness_key("w2")]),
+        ([], [witness_key(name, Algorithm.COSIGNATURE_ML_DSA_44) for name in ("w1", "w2")]),
+        ([log_key()], [witness_key("w1")]),
+        ([log_key(Algorithm.COSIGNATURE_ML_DSA_44)], [witness_key("w1", Algorithm.COSIGNATURE_ML_DSA_44)]),
+        ([log_key()], [witness_key("audit.example/1", seed=b"\1" * 32)]),
+        ([witness_key("w1")], []),
+        ([], [log_key()]),
+    ],
+    ids=["doubled", "doubled-pq", "the log's", "the log's-pq", "the log's name", "as log", "as witness"],
+)
+def test_both_verifiers_refuse_a_key_that_would_count_for_somebody_else(
+    keys: list[str], witnesses: list[str]
+) -> None:
+    with pytest.raises(UsageError):
+        trust_from(keys, witnesses, None, ())
+    with pytest.raises(standalone.Unverified):
+        standalone.Keys(keys, witnesses, None)
 
 
 class Site:
@@ -226,7 +254,10 @@ class Site:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(evidence.tile(1, 0, name))
             (folder / "checkpoint").write_bytes(evidence.checkpoint(1, 0))
-            self.vkey = KeyFile(data / "seal.key").ring().verifiers(log.log.origin)[0].vkey()
+            ring = KeyFile(data / "seal.key").ring()
+            self.vkey = ring.verifiers(log.log.origin)[0].vkey()
+            self.rows = folder.with_suffix(".ndjson")
+            self.rows.write_bytes(b"".join(lines_of(engines, ring.signers(log.log.origin))))
 
     def verify(self, *more: str) -> subprocess.CompletedProcess[str]:
         """As an auditor runs it: the printed file, with nothing of ours to import."""
@@ -292,3 +323,40 @@ def test_without_the_logs_key_nothing_is_verified(data: Path, tmp_path: Path, se
     site.vkey = sealed.keys[0].vkey()
     done = site.verify()
     assert (done.returncode, done.stderr.startswith("COULD NOT VERIFY")) == (2, True)
+
+
+def test_the_rows_of_an_export_are_looked_for_in_the_tree(data: Path, tmp_path: Path) -> None:
+    grown = Path(shutil.copytree(data, tmp_path / "data"))
+    before = Site(data, tmp_path / "before")
+    run_pipeline(grown, record("more"), record("and more"))
+    now = Site(grown, tmp_path / "now")
+    done = now.verify("--rows", str(before.rows))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{EVENTS} of them shown in rows" in done.stdout
+
+
+def test_a_tree_rolled_back_or_forked_since_an_export_is_tampering(data: Path, tmp_path: Path) -> None:
+    grown, other = (Path(shutil.copytree(data, tmp_path / name)) for name in ("data", "data2"))
+    run_pipeline(grown, record("true"))
+    run_pipeline(other, record("false"), record("false too"))
+    now = Site(grown, tmp_path / "now")
+    rolled_back = Site(data, tmp_path / "before").verify("--rows", str(now.rows))
+    assert (rolled_back.returncode, "rolled back" in rolled_back.stderr) == (1, True)
+    forked = Site(other, tmp_path / "other").verify("--rows", str(now.rows))
+    assert (forked.returncode, "is not that of its row" in forked.stderr) == (1, True)
+
+    lines = now.rows.read_bytes().splitlines(keepends=True)
+    unproved = mended([*lines[:1], edit(lines[1], lambda body: body.pop("proof")), lines[-1]])
+    now.rows.write_bytes(b"".join(unproved))
+    doubtful = Site(data, tmp_path / "before").verify("--rows", str(now.rows))
+    assert doubtful.returncode == 1, "a tree that was rolled back outweighs what could not be verified"
+
+
+def test_rows_of_other_logs_are_told_as_not_looked_for(data: Path, tmp_path: Path, sealed: Sealed) -> None:
+    site = Site(data, tmp_path / "site")
+    site.rows.write_bytes(b"".join(sealed.lines))
+    done = site.verify("--rows", str(site.rows), "--key", sealed.keys[0].vkey())
+    assert done.returncode == 2
+    assert f"{EVENTS + 1} leaves" in done.stderr
+    assert "0 of them shown in rows" in done.stderr
+    assert f"{EXPORTED} rows are of other logs" in done.stderr

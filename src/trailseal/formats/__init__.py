@@ -25,6 +25,7 @@ __all__ = [
     "decode_record",
     "decode_with",
     "detect",
+    "is_native",
     "plain_native",
     "worded",
 ]
@@ -107,6 +108,17 @@ def plain_native(record: Record) -> dict[str, str] | None:
         other = record.header(cloudevents.BINARY_VERSION) or record.header(_CONTENT_TYPE)
         return names if other is None else None
     return names if name == native.NAME else None
+
+
+def is_native(record: Record) -> bool:
+    """Whether the record's headers say that its value is a native event, or do not say what else it is."""
+    for name, value in record.headers:
+        if name == HEADER_FORMAT and value is not None:
+            return value == native.NAME.encode()
+    media = record.header(_CONTENT_TYPE) or b""
+    return record.header(cloudevents.BINARY_VERSION) is None and not media.lower().startswith(
+        cloudevents.STRUCTURED_TYPE
+    )
 
 
 def decode_admin(record: Record) -> Decoded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from typing import Any, Final, Literal
 
@@ -12,6 +11,7 @@ import msgspec
 from trailseal.errors import InvalidEvent, Problem
 from trailseal.formats.decoding import DecodeContext, Decoded, refuse, worded
 from trailseal.formats.json_reader import read_json
+from trailseal.formats.strict_json import read_strictly
 from trailseal.model.addresses import canonical_address
 from trailseal.model.event import DEFAULT_TENANT, OUTCOMES, Actor, Change, Context, Event, Outcome, Resource
 from trailseal.model.limits import MAX_FOREIGN_DEPTH, MAX_RECORD_BYTES, check_event
@@ -209,22 +209,11 @@ def _looks_odd(value: bytes, keys: int, text_colons: int) -> bool:
     return b"\\u00" in value and (b"\\u0000" in value or b"\\u003" in value)
 
 
-class _DuplicateKeyError(ValueError):
-    """Two keys of one object are the same."""
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _DuplicateKeyError
-    return found
-
-
 def _check_oddities(value: bytes) -> None:
     if b"\\u0000" not in value:
         try:
-            json.loads(value.decode(), object_pairs_hook=_no_duplicates)
-        except _DuplicateKeyError:
+            read_strictly(value)
+        except ValueError:
             pass
         else:
             return

@@ -164,7 +164,7 @@ def open_checkpoint(
         data: the signed note.
         origin: the log it has to be of.
         log_keys: the log's keys; one of them must have signed.
-        witness_keys: the witnesses that are trusted; a key under the log's own name is none.
+        witness_keys: the witnesses that are trusted; one with the log's own name or key is none.
         quorum: how many different ones of them must have cosigned.
 
     Raises:
@@ -180,7 +180,9 @@ def open_checkpoint(
     log_signatures = _verify_known(note, log_keys)
     if not log_signatures:
         raise UnsignedNote(f"no trusted key of the log has signed the checkpoint of size {checkpoint.size}")
-    cosignatures = _verify_known(note, [key for key in witness_keys if key.name != origin])
+    own = {key.public_key for key in log_keys}
+    others = [key for key in witness_keys if key.name != origin and key.public_key not in own]
+    cosignatures = _verify_known(note, others)
     cosigners = len({signature.key.name for signature in cosignatures})
     if cosigners < quorum:
         raise UntrustedNote(f"{cosigners} trusted witnesses cosigned size {checkpoint.size}, {quorum} are needed")

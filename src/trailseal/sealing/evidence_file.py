@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -20,6 +20,8 @@ from trailseal.sealing.evidence import Evidence
 
 VERSION: Final = 1
 LABEL: Final = "trailseal-evidence/1"
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number of a log, partition, leaf or rows."""
 
 
 class EvidenceLog(msgspec.Struct, frozen=True):
@@ -32,8 +34,8 @@ class EvidenceLog(msgspec.Struct, frozen=True):
         checkpoint: the signed note.
     """
 
-    log: int
-    partition: int
+    log: Whole
+    partition: Whole
     origin: str
     checkpoint: str
 
@@ -49,7 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, rename={"version": "trailseal-eviden
         logs: in the order of (log, partition).
     """
 
-    version: int
+    version: Whole
     made_at: str
     query: list[tuple[str, str]]
     tenants: list[str] | None
@@ -69,7 +71,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
     event: msgspec.Raw
     position: str
-    index: int
+    index: Whole
     opening: bytes
     proof: list[bytes] | None = None
 
@@ -83,7 +85,7 @@ class End(msgspec.Struct, frozen=True):
         note: the two again, signed by the logs' keys; None where the exporter had none.
     """
 
-    rows: int
+    rows: Whole
     sha256: str
     note: str | None
 

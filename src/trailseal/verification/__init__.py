@@ -8,6 +8,7 @@
     claims       the ledger's outcome rows and the index's documents against the records
     result       what is asked for, and what came of it
     whole        all of it, one partition after the other, in a stream
+    shown        the event beside a record in an evidence file against the record
     files        receipts and evidence files, offline
     standalone   a second verifier in one file that shares no code with all this, to be handed out
 

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from trailseal.errors import InvalidEvent
-from trailseal.formats import decode_with
-from trailseal.formats.rendering import normalised
-from trailseal.merkle.errors import ForgedNote, MerkleError, UntrustedNote
-from trailseal.merkle.frame import Frame
+from trailseal.formats.strict_json import RepeatedName, read_strictly
+from trailseal.merkle.checkpoints import Checkpoint, parse_size
+from trailseal.merkle.errors import ForgedNote, InvalidEncoding, MerkleError, UntrustedNote
 from trailseal.merkle.hash import leaf_hash
-from trailseal.merkle.leaf import LeafEntry
-from trailseal.merkle.notes import Algorithm, Note
+from trailseal.merkle.notes import Algorithm, Note, decode_base64
 from trailseal.merkle.proofs import verify_inclusion
 from trailseal.merkle.receipts import Opening, Receipt, verify_receipt
 from trailseal.merkle.signing import OpenedCheckpoint, open_checkpoint, verify_note
-from trailseal.model.record import HEADER_SALT, Position, Record
-from trailseal.sealing.evidence_file import VERSION, EvidenceLog, LastLine, Manifest, Row, end_text
+from trailseal.model.record import Position
+from trailseal.sealing.evidence_file import VERSION, EvidenceLog, LastLine, Whole, end_text
+from trailseal.verification.shown import check_shown, record_of, refuse_repeated_names
 from trailseal.verification.trust import Trust
 
-_MS_IN_US = 1_000
 _MOST = 1_000
+_Line = TypeVar("_Line")
+
+
+class _Version(msgspec.Struct, frozen=True, rename={"version": "trailseal-evidence"}):
+    """What a `Manifest` says first."""
+
+    version: Whole
+
+
+class _Logs(msgspec.Struct, frozen=True):
+    """What is checked of a `Manifest` of our version."""
+
+    logs: list[EvidenceLog]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """A `Row` of which only the JSON has been read."""
+
+    event: dict[str, Any]
+    position: str
+    index: Whole
+    opening: str
+    proof: list[str] | None = None
 
 
 class Mismatch(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,18 +104,20 @@ def check_receipt(data: bytes, trust: Trust) -> FileVerification:
     """Check a receipt against the keys an auditor brought along."""
     result = FileVerification("receipt")
     try:
-        origin = Receipt.parse(data).checkpoint.decode().partition("\n")[0]
+        origin = Checkpoint.parse(Note.parse(Receipt.parse(data).checkpoint).text).origin
         if not trust.log_keys(origin):
             result.open_questions.append(f"No key of {origin} was given with --key, so nothing is proved.")
             return result
         proved = verify_receipt(data, origin, trust.log_keys(origin), trust.witnesses, trust.quorum)
+        if proved.frame is not None:
+            refuse_repeated_names(record_of(proved.frame, Position(0, 0, proved.entry.offset)))
     except ForgedNote as error:
         result.wrong(1, str(error))
         return result
     except UntrustedNote as error:
         result.open_questions.append(f"The checkpoint cannot be relied on: {error}.")
         return result
-    except (MerkleError, UnicodeDecodeError) as error:
+    except (MerkleError, RepeatedName) as error:
         result.wrong(1, str(error))
         return result
     result.rows = result.verified = 1
@@ -128,7 +149,8 @@ class EvidenceCheck:
                 self.result.wrong(number, "something follows the end")
                 break
             if number == 1:
-                self._manifest(line)
+                if not self._manifest(line):
+                    return self.result
             elif line.startswith(b'{"end":'):
                 self._end(number, line)
             else:
@@ -144,66 +166,84 @@ class EvidenceCheck:
             )
         return self.result
 
-    def _manifest(self, line: bytes) -> None:
+    def _read(self, number: int, line: bytes, kind: type[_Line], otherwise: str) -> _Line | None:
+        """What a line says, or None, once told, where it says nothing or more than one thing."""
         try:
-            manifest = msgspec.json.decode(line, type=Manifest)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.result.wrong(1, "no manifest of an evidence file")
-            return
-        if manifest.version != VERSION:
-            self.result.open_questions.append(f"Version {manifest.version} of the format is not known here.")
-            return
+            return msgspec.convert(read_strictly(line), kind)
+        except RepeatedName as error:
+            self.result.wrong(number, str(error))
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            self.result.wrong(number, otherwise)
+        return None
+
+    def _manifest(self, line: bytes) -> bool:
+        """Open the checkpoints; False where the lines below can mean anything."""
+        described = self._read(1, line, _Version, "no manifest of an evidence file")
+        if described is not None and described.version != VERSION:
+            self.result.open_questions.append(f"Version {described.version} of the format is not known here.")
+            return False
+        manifest = None if described is None else self._read(1, line, _Logs, "no manifest of an evidence file")
+        if manifest is None:
+            return False
+        places, origins = {(log.log, log.partition) for log in manifest.logs}, {log.origin for log in manifest.logs}
+        if not len(places) == len(origins) == len(manifest.logs):
+            self.result.wrong(1, "the manifest names a log twice")
         for log in manifest.logs:
-            self._named[log.log, log.partition] = log
-            keys = self._trust.log_keys(log.origin)
-            if not keys:
-                continue  # said where a row is of it: an earlier log, left behind by a restore, has none
-            try:
-                opened = open_checkpoint(
-                    log.checkpoint.encode(), log.origin, keys, self._trust.witnesses, self._trust.quorum
-                )
-            except ForgedNote as error:
-                self.result.wrong(1, f"the checkpoint of {log.origin}: {error}")
-                continue
-            except UntrustedNote as error:
-                self.result.open_questions.append(f"The checkpoint of {log.origin} cannot be relied on: {error}.")
-                continue
-            except MerkleError as error:
-                self.result.wrong(1, f"the checkpoint of {log.origin} is none: {error}")
-                continue
-            self._logs[log.log, log.partition] = opened
-            self.result.checkpoints.append(opened)
+            self._open(log)
+        return True
+
+    def _open(self, log: EvidenceLog) -> None:
+        self._named[log.log, log.partition] = log
+        if log.checkpoint.partition("\n")[0] != log.origin:
+            self.result.wrong(1, f"the checkpoint said to be of {log.origin} is of another log")
+            return
+        keys = self._trust.log_keys(log.origin)
+        if not keys:
+            return  # said where a row is of it: an earlier log, left behind by a restore, has none
+        try:
+            opened = open_checkpoint(
+                log.checkpoint.encode(), log.origin, keys, self._trust.witnesses, self._trust.quorum
+            )
+        except ForgedNote as error:
+            self.result.wrong(1, f"the checkpoint of {log.origin}: {error}")
+            return
+        except UntrustedNote as error:
+            self.result.open_questions.append(f"The checkpoint of {log.origin} cannot be relied on: {error}.")
+            return
+        except MerkleError as error:
+            self.result.wrong(1, f"the checkpoint of {log.origin} is none: {error}")
+            return
+        self._logs[log.log, log.partition] = opened
+        self.result.checkpoints.append(opened)
 
     def _row(self, number: int, line: bytes) -> None:
         self.result.rows += 1
-        try:
-            row = msgspec.json.decode(line, type=Row)
-            position = Position(*map(int, row.position.split("/")))
-            shown: dict[str, Any] = dict(json.loads(bytes(row.event)).items())
-        except (msgspec.MsgspecError, ValueError, TypeError, AttributeError, RecursionError):
-            self.result.wrong(number, "no row of an evidence file")
+        row = self._read(number, line, _Row, "no row of an evidence file")
+        if row is None:
             return
-        event_id = str(shown.get("id"))
         try:
-            proved = self._prove(row, position, shown)
-        except (MerkleError, ValueError) as error:
-            self.result.wrong(number, str(error).removesuffix("."), row.position, event_id)
+            proved = self._prove(row)
+        except (ValueError, RecursionError) as error:
+            detail = str(error).removesuffix(".")
+            self.result.wrong(number, detail, row.position, str(row.event.get("id")))
             return
         self.result.verified += proved
         self._unproved += not proved
 
-    def _prove(self, row: Row, position: Position, shown: dict[str, Any]) -> bool:
+    def _prove(self, row: _Row) -> bool:
         """Whether the row's record is in the tree; raises where it does not hold together."""
-        opening = Opening.from_bytes(row.opening)
+        position = _position(row.position)
+        opening = Opening.from_bytes(decode_base64(row.opening))
         entry, frame = opening.check()
-        _check_shown(shown, entry, frame, position)
+        check_shown(row.event, entry, frame, position)
+        proof = None if row.proof is None else [decode_base64(node) for node in row.proof]
         opened = self._logs.get((position.log, position.partition))
         if opened is None and not self._trust.log_keys(self._origin(position)):
             self._keyless.add(self._origin(position))
-        if row.proof is None or opened is None:
+        if proof is None or opened is None:
             return False
         tree = opened.checkpoint
-        verify_inclusion(leaf_hash(opening.entry), row.index, tree.size, row.proof, tree.root)
+        verify_inclusion(leaf_hash(opening.entry), row.index, tree.size, proof, tree.root)
         return True
 
     def _origin(self, position: Position) -> str:
@@ -213,11 +253,10 @@ class EvidenceCheck:
 
     def _end(self, number: int, line: bytes) -> None:
         self._ended = True
-        try:
-            end = msgspec.json.decode(line, type=LastLine).end
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.result.wrong(number, "no end of an evidence file")
+        last = self._read(number, line, LastLine, "no end of an evidence file")
+        if last is None:
             return
+        end = last.end
         if end.rows != self.result.rows:
             self.result.wrong(number, f"the end counts {end.rows} rows, the file has {self.result.rows}")
         if end.sha256 != self._hash.hexdigest():
@@ -227,19 +266,8 @@ class EvidenceCheck:
                 "The end is not signed by the log: rows could be missing without a trace."
             )
             return
-        given = [key for log in self._named.values() for key in self._trust.log_keys(log.origin)]
-        keys = [key for key in given if key.algorithm is Algorithm.ED25519]
-        if given and not keys:
-            self.result.open_questions.append(
-                "The end is signed with Ed25519 only, and no Ed25519 key of a log in the file was given with --key:"
-                " rows could be missing without a trace."
-            )
-            return
         try:
-            note = Note.parse(end.note.encode())
-            verify_note(note, keys)
-            if note.text != end_text(end.rows, end.sha256):
-                self.result.wrong(number, "what was signed is another end")
+            self._signed_end(number, Note.parse(end.note.encode()), end_text(end.rows, end.sha256))
         except ForgedNote as error:
             self.result.wrong(number, f"the end: {error}")
         except UntrustedNote as error:
@@ -247,31 +275,22 @@ class EvidenceCheck:
         except MerkleError as error:
             self.result.wrong(number, f"the signed end is malformed: {error}")
 
-
-def _check_shown(shown: dict[str, Any], entry: LeafEntry, frame: Frame | None, position: Position) -> None:
-    """Insist that the event shown is the record's.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if frame is None:
-        raise ValueError("the row does not show its record")
-    if entry.offset != position.offset:
-        raise ValueError(f"the record is of offset {entry.offset}, the row says {position.offset}")
-    headers = tuple(header for header in frame.headers if header[0] != HEADER_SALT)
-    record = Record(position, frame.timestamp_ms, frame.key, frame.value, headers)
-    try:
-        made = decode_with(record, str(shown.get("id")), with_words=False)
-    except InvalidEvent as error:
-        raise ValueError("the record is no event") from error
-    true = msgspec.to_builtins(normalised(made.event, position, frame.timestamp_ms * _MS_IN_US, made.format))
-    for name in {*true, *shown} - {"record", "seal"}:
-        if _spelled(json.loads(msgspec.json.encode(true.get(name)))) != _spelled(shown.get(name)):
-            raise ValueError(f"the event shown is not the record's: {name} differs")
-    if "record" in shown and str(shown["record"]).encode() != frame.value:
-        raise ValueError("the original shown is not the record's")
+    def _signed_end(self, number: int, note: Note, text: str) -> None:
+        if note.text != text:
+            self.result.wrong(number, "what was signed is another end")
+        given = [key for log in self._named.values() for key in self._trust.log_keys(log.origin)]
+        keys = [key for key in given if key.algorithm is Algorithm.ED25519]
+        if given and not keys:
+            self.result.open_questions.append(
+                "The end is signed with Ed25519 only, and no Ed25519 key of a log in the file was given with --key:"
+                " rows could be missing without a trace."
+            )
+        else:
+            verify_note(note, keys)
 
 
-def _spelled(value: Any) -> str:
-    """JSON in one spelling: in Python itself true equals 1."""
-    return json.dumps(value, sort_keys=True)
+def _position(text: str) -> Position:
+    numbers = [parse_size(part) for part in text.split("/")]
+    if len(numbers) != 3:  # noqa: PLR2004 - log, partition, offset
+        raise InvalidEncoding("a position is log/partition/offset")
+    return Position(*numbers)

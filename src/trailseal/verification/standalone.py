@@ -20,6 +20,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import math
 import struct
 import sys
 import urllib.error
@@ -34,15 +35,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ENTRY = 66  # bytes of an entry: label 17, type 1, offset 8, time 8, commit 32
 WIDTH = 256  # entries in a full bundle
-RECORD = 1  # the type of an entry that stands for a record
+RECORD, GAP = 1, 2  # the types of entries that stand for a record, and for none
 KEY_SIZES = {1: 32, 4: 32, 6: 1312}  # bytes of a public key: Ed25519, the same for witnesses, ML-DSA-44
+OWN_HEADERS = ("trailseal-id", "trailseal-tenant", "trailseal-format")  # each of them once
 Key = tuple[str, bytes, int, bytes]  # name, key id, type, public key
-Opened = dict[tuple[int, int], tuple[str, int, bytes]]  # (log, partition) -> origin, size, root
-OnRow = Callable[[str, int, bytes], None]  # gets origin, leaf index and entry of a row that was proved
+Checkpoint = tuple[str, int, bytes]  # origin, size, root
+Rows = dict[tuple[str, int], bytes]  # origin, leaf index -> entry
 
 
 class Tampered(Exception):
     """Something is not what was sealed."""
+
+
+class TwoReadings(Tampered):
+    """JSON that one reader takes for another value than the next."""
 
 
 class Unverified(Exception):
@@ -111,6 +117,74 @@ def check_inclusion(entry: bytes, index: int, size: int, proof: list[bytes], roo
         raise Tampered("the inclusion proof does not lead to the checkpoint's root")
 
 
+# --- texts with one reading ---
+
+
+def decoded(data: bytes) -> str:
+    """UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Tampered("not UTF-8") from error
+
+
+def read_json(data: bytes) -> Any:
+    """JSON that no two readers take for different values: no name twice in one object, and so on."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise TwoReadings("a name stands twice in one object")
+        return found
+
+    def double(digits: str) -> float:
+        if not math.isfinite(float(digits)):
+            raise Tampered(f"{digits} is no number of JSON, or beyond a double")
+        return float(digits)
+
+    def integer(digits: str) -> float:
+        return double(digits) if digits == "-0" else int(digits)
+
+    try:
+        value = json.loads(
+            decoded(data), object_pairs_hook=once, parse_float=double, parse_constant=double, parse_int=integer
+        )
+        json.dumps(value, ensure_ascii=False).encode()  # no half of a surrogate pair can be encoded
+    except ValueError as error:
+        raise Tampered("not JSON") from error
+    return value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same; in Python itself True == 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
+
+
+def typed(kind: type, value: Any) -> Any:
+    """The value, which has to be of that very type."""
+    if type(value) is not kind:
+        raise Tampered(f"a value is not the {kind.__name__} that it has to be")
+    return value
+
+
+def whole(value: Any) -> int:
+    """A count, index or number of a log: an integer, so neither 1.0 nor true."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise Tampered("a value is no whole number below 2^63")
+    return value
+
+
+def decimal(text: str) -> int:
+    """A size, index or offset in its one spelling."""
+    if not (text.isascii() and text.isdecimal() and text == str(int(text))):
+        raise Tampered("a number is not in decimal digits without zeroes before them")
+    return whole(int(text))
+
+
 # --- notes, keys and checkpoints: C2SP signed-note and tlog-checkpoint ---
 
 
@@ -139,7 +213,7 @@ def parse_key(vkey: str) -> Key:
 def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     """The text, and name and bytes (key id and signature) of each signature line."""
     text, blank, below = note.rpartition("\n\n")
-    if not blank or not below.endswith("\n"):
+    if not blank or not below.endswith("\n") or any(sign < " " and sign != "\n" for sign in note):
         raise Tampered("not a signed note")
     signatures = []
     for line in below[:-1].split("\n"):
@@ -205,20 +279,32 @@ class Keys:
         self.logs = [parse_key(vkey) for text in logs for vkey in text.split() or [text]]
         self.witnesses = [parse_key(vkey) for text in witnesses for vkey in text.split() or [text]]
         self.quorum = len({key[0] for key in self.witnesses}) if quorum is None else quorum
+        if any(key[2] == 4 for key in self.logs) or any(key[2] == 1 for key in self.witnesses):
+            raise Unverified(
+                "a key of type 4 is a witness's and goes with --witness, one of type 1 a log's, with --key"
+            )
+        of_logs = {part for name, _, _, public in self.logs for part in (name, public)}
+        owner = {public: name for name, _, _, public in self.witnesses}
+        if any(
+            name in of_logs or public in of_logs or owner[public] != name for name, _, _, public in self.witnesses
+        ):
+            raise Unverified("a --witness has the name or key of a log, or the key of a witness of another name")
 
-    def open(self, note: str) -> tuple[str, int, bytes]:
-        """Origin, size and root of a checkpoint that its log signed and enough witnesses cosigned."""
-        origin = note.partition("\n")[0]
-        text, signers = check_signatures(note, [key for key in self.logs if key[0] == origin and key[2] != 4])
+    def open(self, note: str) -> Checkpoint:
+        """A checkpoint that its log signed and enough witnesses cosigned."""
+        lines = split_note(note)[0].split("\n")[:-1]
+        if len(lines) < 3 or "" in lines:
+            raise Tampered("not a checkpoint")
+        origin, size, root = lines[0], decimal(lines[1]), strict_base64(lines[2])
+        if len(root) != 32:
+            raise Tampered("not a checkpoint")
+        _, signers = check_signatures(note, [key for key in self.logs if key[0] == origin])
         if not signers:
             raise Unverified(f"no --key given signed the checkpoint of {origin}")
-        _, cosigners = check_signatures(note, [key for key in self.witnesses if key[0] != origin and key[2] != 1])
+        _, cosigners = check_signatures(note, [key for key in self.witnesses if key[0] != origin])
         if len(cosigners) < self.quorum:
             raise Unverified(f"{len(cosigners)} of the witnesses cosigned {origin}, {self.quorum} are needed")
-        lines = text.split("\n")
-        if len(lines) < 4 or not lines[1].isdecimal() or lines[1] != str(int(lines[1])):
-            raise Tampered("not a checkpoint")
-        return origin, int(lines[1]), strict_base64(lines[2])
+        return origin, size, root
 
 
 # --- records: frame, commitment, entry ---
@@ -243,7 +329,9 @@ def read_frame(frame: bytes) -> tuple[int, bytes | None, list[tuple[str, bytes |
         for _ in range(count):
             name, at = field(at)
             content, at = field(at)
-            headers.append(((name or b"").decode("utf-8", "surrogateescape"), content))
+            if name is None:
+                raise Tampered("a header without a name")
+            headers.append((name.decode("utf-8", "surrogateescape"), content))
     except struct.error as error:
         raise Tampered("a frame is cut off") from error
     if version != 1 or at != len(frame):
@@ -267,8 +355,12 @@ def check_opening(opening: bytes) -> Shown:
     if len(entry) != ENTRY or not entry.startswith(b"trailseal-leaf/1\0"):
         raise Tampered("not an entry")
     kind, offset, time_ms = struct.unpack_from(">BQQ", entry, 17)
-    if not frame:
+    if kind > GAP or (kind == GAP and any(entry[26:])):
+        raise Tampered("not an entry")
+    if opening == entry:
         return Shown(entry, offset)
+    if not frame:
+        raise Tampered("an opening is cut off")
     shown_ms, value, headers = read_frame(frame)
     if kind != RECORD or hmac.digest(salt, frame, "sha256") != entry[34:] or max(shown_ms, 0) != time_ms:
         raise Tampered(f"the record shown for offset {offset} is not the one that was sealed")
@@ -287,22 +379,25 @@ def present(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in fields.items() if part is not None}
 
 
-def format_of(headers: dict[str, bytes | None]) -> str:
+def headers_of(shown: Shown) -> dict[str, bytes]:
+    """The first of each name that is not null."""
+    return {name: value for name, value in reversed(shown.headers) if value is not None}
+
+
+def format_of(headers: dict[str, bytes]) -> str:
     """The format of a record: named by Trailseal's own header, or by those of CloudEvents in Kafka."""
-    named = headers.get("trailseal-format")
-    if named is not None:
-        return named.decode()
-    media = (headers.get("content-type") or b"").lower()
-    is_cloudevent = "ce_specversion" in headers or media.startswith(b"application/cloudevents+json")
-    return "cloudevents" if is_cloudevent else "native"
+    if "trailseal-format" in headers:
+        return headers["trailseal-format"].decode()
+    structured = headers.get("content-type", b"").lower().startswith(b"application/cloudevents+json")
+    return "cloudevents" if structured or "ce_specversion" in headers else "native"
 
 
-def native_event(body: dict[str, Any], headers: dict[str, bytes | None]) -> dict[str, Any]:
+def native_event(body: dict[str, Any], headers: dict[str, bytes]) -> dict[str, Any]:
     """What a record of the native format says, as events show it."""
     said: dict[str, Any] = {"tenant_id": "default", "outcome": "success"} | present(body)
     for name, header in (("id", "trailseal-id"), ("tenant_id", "trailseal-tenant")):
-        if (value := headers.get(header)) is not None:
-            said[name] = value.decode()
+        if header in headers:
+            said[name] = headers[header].decode()
     for name in ("actor", "resource"):
         if name in said:
             said[name] = present(said[name]) if isinstance(said[name], dict) else {"id": said[name]}
@@ -317,20 +412,22 @@ def native_event(body: dict[str, Any], headers: dict[str, bytes | None]) -> dict
 
 def check_shown(event: dict[str, Any], opened: Shown) -> bool:
     """Whether the event shown is of a format that is decoded here; raises where it is not what the record says."""
-    headers = dict(opened.headers)
+    headers = headers_of(opened)
+    given = [name for name, value in opened.headers if value is not None]
+    if any(given.count(name) > 1 for name in OWN_HEADERS):
+        raise Tampered("the record is no event: it has one of Trailseal's headers twice")
     received = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=opened.time_ms)
     said: dict[str, Any] = {"received_at": instant(received.isoformat()), "format": format_of(headers)}
-    shown = {name: part for name, part in event.items() if name not in ("position", "record", "seal")}
-    original = (opened.value or b"").decode("utf-8", "surrogateescape")
-    if event.get("record", original) != original:
+    value = opened.value or b""
+    if event.get("record", original := value.decode("utf-8", "surrogateescape")) != original:
         raise Tampered("the original shown is not the record's")
+    shown = {name: part for name, part in event.items() if name not in ("position", "record")}
     native: bool = said["format"] == "native"
     if native:
-        said = native_event(json.loads(original), headers) | said
+        said = native_event(read_json(value), headers) | said
         said.setdefault("id", shown.get("id"))  # made from where the record stood
-    for name in {*said, *shown} if native else said:
-        # as texts: in Python True == 1
-        if json.dumps(said.get(name), sort_keys=True) != json.dumps(shown.get(name), sort_keys=True):
+    for name in {*said, *shown} if native else {"seal", *said}:
+        if not same(said.get(name), shown.get(name)):
             raise Tampered(f"the event shown is not the record's: {name} differs")
     return native
 
@@ -340,100 +437,142 @@ def check_shown(event: dict[str, Any], opened: Shown) -> bool:
 
 def verify_receipt(data: bytes, keys: Keys) -> str:
     """C2SP tlog-proof."""
-    head, _, note = data.decode().partition("\n\n")
-    lines = head.split("\n")
-    if lines[0] != "c2sp.org/tlog-proof@v1" or len(lines) < 3 or not lines[1].startswith("extra "):
+    head, _, note = decoded(data).partition("\n\n")
+    label, extra, index, *proof = head.split("\n") + [""] * 2
+    if label != "c2sp.org/tlog-proof@v1" or not extra.startswith("extra ") or not index.startswith("index "):
         raise Tampered("not a receipt")
-    index = int(lines[2].removeprefix("index "))
+    opening, at = strict_base64(extra.removeprefix("extra ")), decimal(index.removeprefix("index "))
+    nodes = [strict_base64(line) for line in proof[:-2]]
     origin, size, root = keys.open(note)
-    entry, offset, _, value, _ = check_opening(strict_base64(lines[1].removeprefix("extra ")))
-    check_inclusion(entry, index, size, [strict_base64(line) for line in lines[3:]], root)
-    shown = "" if value is None else f", {len(value)} bytes: {value.decode('utf-8', 'backslashreplace')}"
-    return f"offset {offset} of {origin} is leaf {index} of {size}{shown}"
+    shown = check_opening(opening)
+    check_inclusion(shown.entry, at, size, nodes, root)
+    refuse_two_readings(shown)
+    value = shown.value
+    record = "" if value is None else f", {len(value)} bytes: {value.decode('utf-8', 'backslashreplace')}"
+    return f"offset {shown.offset} of {origin} is leaf {at} of {size}{record}"
 
 
-def verify_export(lines: Iterable[bytes], keys: Keys, on_row: OnRow) -> str:
-    """Every row of an evidence file."""
-    digest, rows, unproved, undecoded, end = hashlib.sha256(), 0, 0, 0, None
-    logs: list[str] = []
-    opened: Opened = {}
-    for number, line in enumerate(lines, 1):
+def refuse_two_readings(shown: Shown) -> None:
+    """Of a native record, which need not be JSON, but where it is has no name twice in one object."""
+    if format_of(headers_of(shown)) == "native":
         try:
-            body = json.loads(line)
-        except ValueError as error:
-            raise Tampered(f"line {number} is no JSON") from error
-        if end is not None:
+            read_json(shown.value or b"")
+        except TwoReadings:
+            raise
+        except (Tampered, RecursionError):
+            pass
+
+
+class Export:
+    """An evidence file, verified as its lines come; nothing that is remembered grows with them, but for `rows`.
+
+    Attributes:
+        doubts: what could not be verified, each a sentence.
+        rows: what was proved, where that is asked for.
+    """
+
+    def __init__(self, keys: Keys, rows: Rows | None = None) -> None:
+        self.keys, self.rows = keys, rows
+        self.doubts: list[str] = []
+        self.opened: dict[tuple[int, int], Checkpoint] = {}  # by log and partition
+        self.origins: list[str] = []
+        self.count = self.unproved = self.undecoded = 0
+        self.ended = False
+
+    def read(self, lines: Iterable[bytes]) -> None:
+        """All lines; raises at the first that does not hold."""
+        digest = hashlib.sha256()
+        for number, line in enumerate(lines, 1):
+            try:
+                self.read_line(number, line, digest.hexdigest)
+            except Tampered as error:
+                raise Tampered(f"line {number}: {error}") from error
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+                raise Tampered(f"line {number} is malformed ({type(error).__name__})") from error
+            digest.update(line)
+        if not self.ended:
+            raise Tampered("the file breaks off: it has no end")
+        if self.unproved:
+            self.doubts.append(f"{self.unproved} rows have no proof: too new, or no --key of their log was given")
+        if self.undecoded:
+            self.doubts.append(
+                f"{self.count} records are what was sealed; {self.undecoded} of them are in formats that are not"
+                " decoded here, so the events shown beside those were not compared: `trailseal verify` does it"
+            )
+
+    def read_line(self, number: int, line: bytes, digest: Callable[[], str]) -> None:
+        """One line, and the digest of all before it."""
+        if self.ended:
             raise Tampered("something follows the end")
+        body = read_json(line)
         if number == 1:
-            if body.get("trailseal-evidence") != 1:
-                raise Unverified("not an evidence file of version 1")
-            logs, opened = [log["origin"] for log in body["logs"]], open_manifest(body["logs"], keys)
+            self.read_manifest(body)
         elif line.startswith(b'{"end":'):
-            (end,) = body.values()
-            if end["rows"] != rows or end["sha256"] != digest.hexdigest():
-                raise Tampered("rows were added, dropped, changed or swapped")
+            self.read_end(body["end"], digest())
         else:
-            proved, decoded = verify_row(number, body, opened, on_row)
-            rows, unproved, undecoded = rows + 1, unproved + (not proved), undecoded + (not decoded)
-        digest.update(line)
-    check_end(end, rows, [key for key in keys.logs if key[0] in logs and key[2] == 1])
-    if unproved:
-        raise Unverified(f"{unproved} rows have no proof: too new to be signed, or no --key of their log was given")
-    if undecoded:
-        raise Unverified(
-            f"{rows} records are what was sealed; {undecoded} of them are in formats that are not decoded here, so"
-            " the events shown beside those were not compared with them: `trailseal verify` does it"
-        )
-    return f"{rows} rows are what was sealed"
+            self.read_row(body)
+
+    def read_manifest(self, body: dict[str, Any]) -> None:
+        """The checkpoints of logs that a key is known of; without one, a log counts only where a row is of it."""
+        if whole(body["trailseal-evidence"]) != 1:
+            raise Unverified("not an evidence file of version 1")
+        places = []
+        for log in typed(list, body["logs"]):
+            place, note = (whole(log["log"]), whole(log["partition"])), typed(str, log["checkpoint"])
+            if note.partition("\n")[0] != typed(str, log["origin"]):
+                raise Tampered(f"the checkpoint said to be of {log['origin']} is of another log")
+            places.append(place)
+            self.origins.append(log["origin"])
+            if any(key[0] == log["origin"] for key in self.keys.logs):
+                try:
+                    self.opened[place] = self.keys.open(note)
+                except Unverified as error:
+                    self.doubts.append(str(error))
+        if not len({*places}) == len({*self.origins}) == len(places):
+            raise Tampered("the manifest names a log twice")
+
+    def read_row(self, row: dict[str, Any]) -> None:
+        """That its record is in the tree of the manifest's checkpoint, and its event what the record says."""
+        log, partition, place = (decimal(part) for part in typed(str, row["position"]).split("/"))
+        index, event = whole(row["index"]), typed(dict, row["event"])
+        shown = check_opening(strict_base64(typed(str, row["opening"])))
+        if shown.offset != place or shown.value is None or event["position"] != row["position"]:
+            raise Tampered(f"its record is of offset {shown.offset}, the row says {row['position']}")
+        self.count += 1
+        self.undecoded += not check_shown(event, shown)
+        proof = row.get("proof")
+        nodes = [] if proof is None else [strict_base64(typed(str, node)) for node in typed(list, proof)]
+        if proof is None or (log, partition) not in self.opened:
+            self.unproved += 1
+            return
+        origin, size, root = self.opened[log, partition]
+        check_inclusion(shown.entry, index, size, nodes, root)
+        if self.rows is not None:
+            self.rows[origin, index] = shown.entry
+
+    def read_end(self, end: dict[str, Any], digest: str) -> None:
+        """That a log of the file signed for its being whole."""
+        self.ended = True
+        if whole(end["rows"]) != self.count or end["sha256"] != digest:
+            raise Tampered("rows were added, dropped, changed or swapped")
+        if end["note"] is None:
+            self.doubts.append("the end is not signed by the log: rows could be missing")
+            return
+        known = [key for key in self.keys.logs if key[0] in self.origins and key[2] == 1]
+        text, signers = check_signatures(end["note"], known)
+        if text != f"trailseal-evidence/1\nrows {self.count}\nsha256 {digest}\n":
+            raise Tampered("what was signed is another end")
+        if not signers:
+            self.doubts.append("no Ed25519 --key given signed the end: rows could be missing")
 
 
-def open_manifest(logs: list[dict[str, Any]], keys: Keys) -> Opened:
-    """The checkpoints of those logs that a key is known of; without one, a log counts only where a row is of it."""
-    opened: Opened = {}
-    for log in logs:
-        if any(key[0] == log["origin"] for key in keys.logs):
-            opened[log["log"], log["partition"]] = checkpoint = keys.open(log["checkpoint"])
-            if checkpoint[0] != log["origin"]:
-                raise Tampered(f"the checkpoint said to be of {log['origin']} is of {checkpoint[0]}")
-    return opened
-
-
-def check_end(end: dict[str, Any] | None, rows: int, keys: list[Key]) -> None:
-    """That a log of the file signed for its being whole."""
-    if end is None:
-        raise Tampered("the file breaks off: it has no end")
-    if end["note"] is None:
-        raise Unverified("the end is not signed by the log: rows could be missing")
-    text, signers = check_signatures(end["note"], keys)
-    if text != f"trailseal-evidence/1\nrows {rows}\nsha256 {end['sha256']}\n":
-        raise Tampered("what was signed is another end")
-    if not signers:
-        raise Unverified("no Ed25519 --key given signed the end: rows could be missing")
-
-
-def verify_row(number: int, row: dict[str, Any], opened: Opened, on_row: OnRow) -> tuple[bool, bool]:
-    """Whether its record is proved, and its event compared with it; raises where it does not hold together."""
-    try:
-        return prove_row(row, opened, on_row)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Tampered(f"line {number} is no row ({type(error).__name__})") from error
-    except Tampered as error:
-        raise Tampered(f"line {number}: {error}") from error
-
-
-def prove_row(row: dict[str, Any], opened: Opened, on_row: OnRow) -> tuple[bool, bool]:
-    """The same, without the line's number."""
-    log, partition, place = (int(part) for part in row["position"].split("/"))
-    shown = check_opening(strict_base64(row["opening"]))
-    if shown.offset != place or shown.value is None or row["event"]["position"] != row["position"]:
-        raise Tampered(f"its record is of offset {shown.offset}, the row says {row['position']}")
-    decoded = check_shown(row["event"], shown)
-    if row.get("proof") is None or (log, partition) not in opened:
-        return False, decoded
-    origin, size, root = opened[log, partition]
-    check_inclusion(shown.entry, row["index"], size, [strict_base64(node) for node in row["proof"]], root)
-    on_row(origin, row["index"], shown.entry)
-    return True, decoded
+def verify_export(lines: Iterable[bytes], keys: Keys) -> str:
+    """Every row of an evidence file."""
+    export = Export(keys)
+    export.read(lines)
+    if export.doubts:
+        raise Unverified("; ".join(export.doubts))
+    return f"{export.count} rows are what was sealed"
 
 
 def tile_path(index: int, width: int) -> str:
@@ -475,27 +614,43 @@ def entries_of(fetch: Callable[[str], bytes], size: int) -> Iterator[bytes]:
             at += 2 + length
 
 
-def verify_tree(
-    fetch: Callable[[str], bytes], keys: Keys, old: str | None, rows: dict[tuple[str, int], bytes]
-) -> str:
-    """The whole tree against its checkpoint, an older checkpoint and rows that were proved."""
-    origin, size, root = keys.open(fetch("checkpoint").decode())
-    earlier = None if old is None else keys.open(old)
-    if earlier is not None and (earlier[0] != origin or earlier[1] > size):
-        raise Tampered(f"{earlier[0]} had {earlier[1]} leaves; {origin} has {size}: rolled back, or another log")
+def verify_tree(fetch: Callable[[str], bytes], keys: Keys, old: list[Checkpoint], export: Export | None) -> str:
+    """The whole tree against its checkpoint, older checkpoints, and the rows and checkpoints of an export."""
+    origin, size, root = keys.open(decoded(fetch("checkpoint")))
+    rows, doubts, pinned = (
+        ({}, [], []) if export is None else (export.rows or {}, export.doubts, export.opened.values())
+    )
+    promised: dict[int, set[bytes]] = {}  # roots by size
+    for earlier in (*old, *(one for one in pinned if one[0] == origin)):
+        if earlier[0] != origin or earlier[1] > size:
+            raise Tampered(
+                f"{earlier[0]} had {earlier[1]} leaves; {origin} has {size}: rolled back, or another log"
+            )
+        promised.setdefault(earlier[1], set()).add(earlier[2])
     tree = Tree()
     for index, entry in enumerate(entries_of(fetch, size)):
-        if earlier is not None and tree.size == earlier[1] and tree.root() != earlier[2]:
-            break
+        check_promised(tree, promised)
         if rows.get((origin, index), entry) != entry:
             raise Tampered(f"leaf {index} of the tree is not that of its row")
         tree.add(entry)
-    if earlier is not None and tree.size == earlier[1] and tree.root() != earlier[2]:
-        raise Tampered(f"the log forked: its first {earlier[1]} leaves are not those of the older checkpoint")
+    check_promised(tree, promised)
     if tree.size != size or tree.root() != root:
         raise Tampered("the entries do not give the checkpoint's root")
-    covered = f", {len(rows)} of them shown in rows" if rows else ""
-    return f"{size} leaves of {origin} give the signed root{covered}"
+    here = sum(of == origin for of, _ in rows)
+    if here < len(rows):
+        doubts.append(f"{len(rows) - here} rows are of other logs, which were not looked at")
+    covered = f"{size} leaves of {origin} give the signed root" + (
+        f", {here} of them shown in rows" if rows else ""
+    )
+    if doubts:
+        raise Unverified("; ".join([covered, *doubts]))
+    return covered
+
+
+def check_promised(tree: Tree, promised: dict[int, set[bytes]]) -> None:
+    """That the tree has the roots that were signed for its size."""
+    if tree.size in promised and promised[tree.size] != {tree.root()}:
+        raise Tampered(f"the log forked: its first {tree.size} leaves are not those of an older checkpoint")
 
 
 def fail(text: str, status: int) -> NoReturn:
@@ -531,16 +686,19 @@ def run(given: argparse.Namespace) -> str:
     """Verify what was named; what holds, in a sentence."""
     keys = Keys(given.key, given.witness, given.quorum)
     if given.what.startswith(("http://", "https://")) or Path(given.what).is_dir():
-        fetch, rows = fetcher(given.what, given.authorization), {}
+        fetch, old, export = fetcher(given.what, given.authorization), [], None
+        if given.old is not None:
+            old.append(keys.open(Path(given.old).read_text("utf-8")))
         if given.rows is not None:
+            export = Export(keys, {})
             with Path(given.rows).open("rb") as lines:
-                verify_export(lines, keys, lambda origin, index, entry: rows.update({(origin, index): entry}))
-        return verify_tree(fetch, keys, None if given.old is None else Path(given.old).read_text(), rows)
+                export.read(lines)
+        return verify_tree(fetch, keys, old, export)
     with Path(given.what).open("rb") as stream:
         if stream.read(8) == b"c2sp.org":
             return verify_receipt(Path(given.what).read_bytes(), keys)
         stream.seek(0)
-        return verify_export(stream, keys, lambda *_: None)
+        return verify_export(stream, keys)
 
 
 if __name__ == "__main__":

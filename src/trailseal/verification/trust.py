@@ -46,7 +46,7 @@ def trust_from(
 
     Raises:
         UsageError: a key or a checkpoint cannot be read, a kept checkpoint is not signed by a given key of its log,
-            or more witnesses are asked for than named.
+            a witness has the name or key of a log or the key of another witness, or more are asked for than named.
     """
     log_keys, witness_keys = _keys(keys), _keys(witnesses)
     if any(key.algorithm is Algorithm.COSIGNATURE_ED25519 for key in log_keys):
@@ -54,9 +54,17 @@ def trust_from(
     logs = {key.name for key in log_keys}
     if any(key.algorithm is Algorithm.ED25519 or key.name in logs for key in witness_keys):
         raise UsageError("A witness's key is a cosigning key (type 04 or 06) of another name; this one is a log's.")
-    wanted = len({key.name for key in witness_keys}) if quorum is None else quorum
-    if wanted > len({key.name for key in witness_keys}):
-        raise UsageError(f"A quorum of {wanted} needs as many --witness keys; {len(witness_keys)} are given.")
+    publics = {key.public_key for key in log_keys}
+    owners = {key.public_key: key.name for key in witness_keys}
+    for key in witness_keys:
+        if key.public_key in publics:
+            raise UsageError(f"{key.name} has the key of a log: nobody is witness to what they signed themselves.")
+        if owners[key.public_key] != key.name:
+            raise UsageError(f"{key.name} and {owners[key.public_key]} are one witness: they have the same key.")
+    named = len({key.name for key in witness_keys})
+    wanted = named if quorum is None else quorum
+    if wanted > named:
+        raise UsageError(f"A quorum of {wanted} needs as many witnesses; --witness names {named}.")
     return Trust(log_keys, witness_keys, wanted, tuple(_kept(name, note, log_keys) for name, note in kept))
 
 
