@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flow.json_edits import with_a_name_twice, with_an_odd_number
 from flow.running import event
 from flow.test_evidence_files import EVENTS, Lines, Sealed
 from flow.test_standalone_verifier import status_of
+from interop.public_client import PublicClient, built
 from trailseal.model.record import HEADER_FORMAT, NewRecord, Position
 from trailseal.model.timestamps import format_rfc3339
 from trailseal.sealing.evidence import Evidence
@@ -34,9 +36,27 @@ ODD: list[Any] = [
 ]
 
 
+def full_width(digits: str) -> str:
+    return "".join(chr(ord(digit) + ord("\uff10") - ord("0")) for digit in digits)
+
+
+ODD_SPELLINGS = [*(odd.format for odd in ("0{}", "+{}", " {}", "{} ", "\t{}", "{}\r", "{}.0", "{}_0")), full_width]
+TWICE = event("twice").replace(b'"actor"', b'"actor":"mallory","actor"', 1)
+CLOUDTRAIL_TWICE = (
+    b'{"eventVersion":"1.08","eventTime":"2026-03-05T08:00:00Z","eventName":"StopLogging",'
+    b'"eventSource":"cloudtrail.amazonaws.com","userIdentity":{"type":"IAMUser","userName":"bob"},'
+    b'"eventID":"00000000-0000-0000-0000-000000000001","x":1,"x":2}'
+)
+
+
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     return Sealed(tmp_path_factory.mktemp("forged") / "data")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> PublicClient:
+    return built(tmp_path_factory.mktemp("program"))
 
 
 def places(value: Any, at: Steps = ()) -> Iterator[Steps]:
@@ -70,16 +90,25 @@ def forged_line(line: bytes, chance: random.Random) -> bytes:
     return chance.choice([line[:at], b"\xef\xbb\xbf" + line, line[:at] + line[at : at + 5] + line[at:]])
 
 
+def forged_receipt(receipt: bytes, chance: random.Random) -> bytes:
+    """One bit made another, one byte left out, or all behind a place."""
+    at = chance.randrange(len(receipt))
+    kept, rest = receipt[:at], receipt[at:]
+    return chance.choice([kept + bytes([rest[0] ^ 1 << chance.randrange(8)]) + rest[1:], kept, kept + rest[1:]])
+
+
+def with_an_odd_index(receipt: bytes, spell: Callable[[str], str]) -> bytes:
+    edited = re.sub(r"(?<=\nindex )\d+", lambda found: spell(found[0]), receipt.decode()).encode()
+    assert edited != receipt
+    return edited
+
+
 def forged(lines: Lines, seed: int, make: Callable[[bytes, random.Random], bytes] = forged_line) -> Lines:
     """An export with one forged line; where that is not the end, every other time with an end made to fit."""
     chance = random.Random(seed)
     place = chance.choice([0, 1, 7, len(lines) - 1])
     instead = [*lines[:place], make(lines[place], chance), *lines[place + 1 :]]
     return mended(instead) if place != len(lines) - 1 and seed % 2 else instead
-
-
-def full_width(digits: str) -> str:
-    return "".join(chr(ord(digit) + ord("\uff10") - ord("0")) for digit in digits)
 
 
 def standalone_status(file: Path, vkey: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -122,12 +151,7 @@ def test_no_edit_of_a_receipt_passes_or_breaks_a_verifier(
     sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(SEEDS):
-        chance = random.Random(seed)
-        at = chance.randrange(len(sealed.receipt))
-        kept, rest = sealed.receipt[:at], sealed.receipt[at:]
-        instead = chance.choice(
-            [kept + bytes([rest[0] ^ 1 << chance.randrange(8)]) + rest[1:], kept, kept + rest[1:]]
-        )
+        instead = forged_receipt(sealed.receipt, random.Random(seed))
         file = tmp_path / "receipt.tlog-proof"
         file.write_bytes(instead)
         ours = status_of(check_receipt(instead, Trust(keys=sealed.keys)))
@@ -150,52 +174,86 @@ def test_a_name_given_twice_or_an_oddly_spelled_number_is_tampering_to_both(
         assert standalone_status(file, sealed.keys[0].vkey(), monkeypatch) == 1, f"seed {seed}"
 
 
-@pytest.mark.parametrize(
-    "spell",
-    [*(odd.format for odd in ("0{}", "+{}", " {}", "{} ", "\t{}", "{}\r", "{}.0", "{}_0")), full_width],
-)
+@pytest.mark.parametrize("spell", ODD_SPELLINGS)
 def test_an_oddly_spelled_index_of_a_receipt_is_tampering_to_both(
     sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spell: Callable[[str], str]
 ) -> None:
-    edited = re.sub(r"(?<=\nindex )\d+", lambda found: spell(found[0]), sealed.receipt.decode()).encode()
-    assert edited != sealed.receipt
+    edited = with_an_odd_index(sealed.receipt, spell)
     (tmp_path / "receipt").write_bytes(edited)
     assert status_of(check_receipt(edited, Trust(keys=sealed.keys))) == 1
     assert standalone_status(tmp_path / "receipt", sealed.keys[0].vkey(), monkeypatch) == 1
 
 
-TWICE = event("twice").replace(b'"actor"', b'"actor":"mallory","actor"', 1)
-CLOUDTRAIL_TWICE = (
-    b'{"eventVersion":"1.08","eventTime":"2026-03-05T08:00:00Z","eventName":"StopLogging",'
-    b'"eventSource":"cloudtrail.amazonaws.com","userIdentity":{"type":"IAMUser","userName":"bob"},'
-    b'"eventID":"00000000-0000-0000-0000-000000000001","x":1,"x":2}'
-)
+@pytest.mark.crash
+@pytest.mark.parametrize("make", [forged_line, with_a_name_twice, with_an_odd_number])
+def test_the_verifier_made_from_the_page_gives_the_same_verdict(
+    sealed: Sealed, client: PublicClient, tmp_path: Path, make: Callable[[bytes, random.Random], bytes]
+) -> None:
+    file = tmp_path / "evidence.ndjson"
+    for seed in range(SEEDS):
+        lines = forged(sealed.lines, seed, make)
+        file.write_bytes(b"".join(lines))
+        status, _, complaint = client.run("evidence", str(file), sealed.keys[0].vkey())
+        assert status == status_of(sealed.check(list(BytesIO(b"".join(lines))))), f"seed {seed}: {complaint}"
+
+
+@pytest.mark.crash
+def test_the_verifier_made_from_the_page_refuses_edited_receipts(
+    sealed: Sealed, client: PublicClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "receipt.tlog-proof"
+    for spell in ODD_SPELLINGS:
+        file.write_bytes(with_an_odd_index(sealed.receipt, spell))
+        assert client.run("receipt", str(file), sealed.keys[0].vkey())[0] == 1
+    for seed in range(SEEDS):
+        file.write_bytes(forged_receipt(sealed.receipt, random.Random(seed)))
+        assert client.run("receipt", str(file), sealed.keys[0].vkey())[0] in (1, 2), f"seed {seed}"
+
+
+class Ambiguous:
+    """A native record with two readings, which is a dead letter; who holds the log can prove it all the same."""
+
+    def __init__(self, data: Path) -> None:
+        self.sealed = Sealed(data, NewRecord(TWICE, b"acme"))
+        with opened(data, "read") as engines:
+            (record,) = engines.log.fetch([Position(1, 0, EVENTS)])
+            assert record is not None
+            evidence = Evidence(engines.ledger, engines.clock.monotonic)
+            self.receipt = evidence.receipt(record)
+            of_it = [(record, b"{}")]
+            row = json.loads(list(evidence_lines(evidence, of_it, made_at="", query=[], tenants=None))[1])
+        like = json.loads(self.sealed.lines[1])["event"]
+        del like["record"]
+        about = {"received_at": format_rfc3339(record.timestamp_ms * 1_000), "position": str(record.position)}
+        row["event"] = like | json.loads(TWICE) | about
+        lines = self.sealed.lines
+        self.lines = mended([*lines[:-1], json.dumps(row).encode() + b"\n", lines[-1]])
+
+
+@pytest.fixture(scope="module")
+def ambiguous(tmp_path_factory: pytest.TempPathFactory) -> Ambiguous:
+    return Ambiguous(tmp_path_factory.mktemp("ambiguous") / "data")
 
 
 def test_a_native_record_with_two_readings_is_tampering_to_both_in_receipts_and_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ambiguous: Ambiguous, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pipeline keeps it as a dead letter; who holds the log could hand it out as what its first names say."""
-    twice = Sealed(tmp_path / "data", NewRecord(TWICE, b"acme"))
-    shown = json.loads(TWICE)
-    with opened(tmp_path / "data", "read") as engines:
-        (record,) = engines.log.fetch([Position(1, 0, EVENTS)])
-        assert record is not None
-        evidence = Evidence(engines.ledger, engines.clock.monotonic)
-        receipt = evidence.receipt(record)
-        row = json.loads(list(evidence_lines(evidence, [(record, b"{}")], made_at="", query=[], tenants=None))[1])
-    like = json.loads(twice.lines[1])["event"]
-    del like["record"]
-    about = {"received_at": format_rfc3339(record.timestamp_ms * 1_000), "position": str(record.position)}
-    row["event"] = like | shown | about
-    lines = mended([*twice.lines[:-1], json.dumps(row).encode() + b"\n", twice.lines[-1]])
-    for name, data, ours in (
-        ("receipt", receipt, check_receipt(receipt, Trust(keys=twice.keys))),
-        ("evidence", b"".join(lines), twice.check(lines)),
-    ):
-        (tmp_path / name).write_bytes(data)
-        assert [one.detail for one in ours.mismatches] == ["a name stands twice in one object"]
-        assert standalone_status(tmp_path / name, twice.keys[0].vkey(), monkeypatch) == 1
+    keys = ambiguous.sealed.keys
+    ours = (check_receipt(ambiguous.receipt, Trust(keys=keys)), ambiguous.sealed.check(ambiguous.lines))
+    for result, data in zip(ours, (ambiguous.receipt, b"".join(ambiguous.lines)), strict=True):
+        (tmp_path / "file").write_bytes(data)
+        assert [one.detail for one in result.mismatches] == ["a name stands twice in one object"]
+        assert standalone_status(tmp_path / "file", keys[0].vkey(), monkeypatch) == 1
+
+
+@pytest.mark.crash
+def test_the_verifier_made_from_the_page_refuses_a_record_with_two_readings(
+    ambiguous: Ambiguous, client: PublicClient, tmp_path: Path
+) -> None:
+    for kind, data in (("receipt", ambiguous.receipt), ("evidence", b"".join(ambiguous.lines))):
+        (tmp_path / kind).write_bytes(data)
+        status, _, complaint = client.run(kind, str(tmp_path / kind), ambiguous.sealed.keys[0].vkey())
+        assert (status, "stands twice" in complaint) == (1, True)
 
 
 def test_a_foreign_record_with_a_name_twice_is_shown_as_it_was_read(

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,7 +28,15 @@ func sameEvent(raw json.RawMessage, record frame, position string) error {
 		return errors.New("another original record")
 	}
 	delete(shown, "record")
-	delete(shown, "seal")
+	if _, sealed := shown["seal"]; sealed {
+		return errors.New("an event in a row has no seal beside its proof")
+	}
+	for _, name := range []string{"trailseal-id", "trailseal-tenant", "trailseal-format"} {
+		given := slices.DeleteFunc(record.values(name), func(value []byte) bool { return value == nil })
+		if len(given) > 1 {
+			return fmt.Errorf("the record is no event: it has the header %s twice", name)
+		}
+	}
 	// What does not depend on the format.
 	format := formatOf(record)
 	always := map[string]any{"format": format, "position": position, "received_at": rendering(time.UnixMilli(record.timeMS))}
@@ -66,6 +74,9 @@ func formatOf(record frame) string {
 // native is what a record of that format says, as answers show it.
 func native(record frame) (map[string]any, error) {
 	var event map[string]any
+	if err := oneReading(record.value); err != nil {
+		return nil, err
+	}
 	if err := decodeNumbers(record.value, &event); err != nil {
 		return nil, err
 	}
@@ -148,7 +159,7 @@ func decodeNumbers(raw []byte, into any) error {
 	return decoder.Decode(into)
 }
 
-// sameJSON compares values; numbers as doubles.
+// sameJSON compares values; true is no number.
 func sameJSON(where string, left, right any) error {
 	same := left == nil && right == nil
 	switch l := left.(type) {
@@ -183,10 +194,4 @@ func sameJSON(where string, left, right any) error {
 		return fmt.Errorf("%s differs", where)
 	}
 	return nil
-}
-
-func sameNumber(left, right string) bool {
-	l, errLeft := strconv.ParseFloat(left, 64)
-	r, errRight := strconv.ParseFloat(right, 64)
-	return errLeft == nil && errRight == nil && l == r
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"filippo.io/torchwood"
@@ -24,8 +26,8 @@ type evidenceSummary struct {
 }
 
 type exportedLog struct {
-	Log        uint64 `json:"log"`
-	Partition  uint64 `json:"partition"`
+	Log        whole  `json:"log"`
+	Partition  whole  `json:"partition"`
 	Origin     string `json:"origin"`
 	Checkpoint string `json:"checkpoint"`
 }
@@ -33,7 +35,7 @@ type exportedLog struct {
 type evidenceRow struct {
 	Event    json.RawMessage `json:"event"`
 	Position string          `json:"position"`
-	Index    uint64          `json:"index"`
+	Index    whole           `json:"index"`
 	Opening  string          `json:"opening"`
 	Proof    []string        `json:"proof"`
 }
@@ -78,17 +80,32 @@ func checkEvidence(raw []byte, keys keyring) (evidenceSummary, error) {
 
 func (e *evidence) readManifest(line []byte) error {
 	var manifest struct {
-		Version int           `json:"trailseal-evidence"`
-		Logs    []exportedLog `json:"logs"`
+		Version whole             `json:"trailseal-evidence"`
+		Logs    []json.RawMessage `json:"logs"`
 	}
-	if err := decode(line, &manifest, "trailseal-evidence", "made_at", "query", "tenants", "logs"); err != nil {
+	if err := decode(line, &manifest, "trailseal-evidence", "logs?"); err != nil {
 		return tampered("manifest: %w", err)
 	}
 	if manifest.Version != 1 {
 		return unverified("evidence of version %d", manifest.Version)
 	}
-	for _, log := range manifest.Logs {
+	if manifest.Logs == nil {
+		return tampered("manifest: no logs")
+	}
+	named := map[string]bool{}
+	for _, raw := range manifest.Logs {
+		var log exportedLog
+		if err := decode(raw, &log, "log", "partition", "origin", "checkpoint"); err != nil {
+			return tampered("manifest: %w", err)
+		}
 		name := fmt.Sprintf("%d/%d", log.Log, log.Partition)
+		if named[name] || slices.Contains(e.origins, log.Origin) {
+			return tampered("manifest: a log is named twice")
+		}
+		if first, _, _ := strings.Cut(log.Checkpoint, "\n"); first != log.Origin {
+			return tampered("manifest: the checkpoint for %s is of %s", log.Origin, first)
+		}
+		named[name] = true
 		e.origins = append(e.origins, log.Origin)
 		checkpoint, _, err := openCheckpoint([]byte(log.Checkpoint), e.keys)
 		if errors.Is(err, errUnverified) {
@@ -97,9 +114,6 @@ func (e *evidence) readManifest(line []byte) error {
 		if err != nil {
 			return fmt.Errorf("manifest: %s: %w", log.Origin, err)
 		}
-		if _, twice := e.trees[name]; twice || checkpoint.Origin != log.Origin {
-			return tampered("manifest: the checkpoint for %s is of %s", log.Origin, checkpoint.Origin)
-		}
 		e.trees[name] = checkpoint
 	}
 	return nil
@@ -107,7 +121,7 @@ func (e *evidence) readManifest(line []byte) error {
 
 func (e *evidence) checkRow(line []byte) error {
 	var row evidenceRow
-	if err := decode(line, &row, "event", "position", "index", "opening", "proof"); err != nil {
+	if err := decode(line, &row, "event", "position", "index", "opening", "proof?"); err != nil {
 		return tampered("%w", err)
 	}
 	opening, err := decodeBase64(row.Opening)
@@ -121,27 +135,27 @@ func (e *evidence) checkRow(line []byte) error {
 	if record == nil {
 		return tampered("no record is shown")
 	}
-	log, offset, _ := cutLast(row.Position, "/")
-	tree, known := e.trees[log]
-	if offset != fmt.Sprint(entry.offset) {
-		return tampered("position %s, and the entry's offset is %d", row.Position, entry.offset)
+	log, err := logOf(row.Position, entry.offset)
+	if err != nil {
+		return tampered("%w", err)
 	}
+	tree, known := e.trees[log]
 	if err := e.checkEvent(row, *record); err != nil {
 		return err
-	}
-	if row.Proof == nil || !known {
-		e.summary.NotProved++
-		return nil
 	}
 	hashes, err := decodeHashes(row.Proof)
 	if err != nil {
 		return tampered("%w", err)
 	}
-	if err := included(row.Index, uint64(tree.N), opening, hashes, tree.Hash[:]); err != nil {
+	if row.Proof == nil || !known {
+		e.summary.NotProved++
+		return nil
+	}
+	if err := included(uint64(row.Index), uint64(tree.N), opening, hashes, tree.Hash[:]); err != nil {
 		return err
 	}
 	// Leaf i is offset base + i - 1.
-	e.noteOrder(*record, tree, entry.offset, entry.offset+1-row.Index)
+	e.noteOrder(*record, tree, entry.offset, entry.offset+1-uint64(row.Index))
 	return nil
 }
 
@@ -174,9 +188,12 @@ func (e *evidence) checkEnd(line []byte, digest [sha256.Size]byte) error {
 		End json.RawMessage `json:"end"`
 	}
 	var end struct {
-		Rows   uint64  `json:"rows"`
+		Rows   whole   `json:"rows"`
 		SHA256 string  `json:"sha256"`
 		Note   *string `json:"note"`
+	}
+	if !bytes.HasPrefix(line, []byte(`{"end":`)) {
+		return tampered("the file breaks off: it has no end")
 	}
 	if err := decode(line, &last, "end"); err != nil {
 		return tampered("end: %w", err)
@@ -184,19 +201,20 @@ func (e *evidence) checkEnd(line []byte, digest [sha256.Size]byte) error {
 	if err := decode(last.End, &end, "rows", "sha256", "note"); err != nil {
 		return tampered("end: %w", err)
 	}
-	if end.Rows != e.summary.Rows || end.SHA256 != hex.EncodeToString(digest[:]) {
+	if uint64(end.Rows) != e.summary.Rows || end.SHA256 != hex.EncodeToString(digest[:]) {
 		return tampered("the end is of another file")
 	}
 	if end.Note == nil {
 		e.summary.Unsigned = true
 		return nil
 	}
+	text, _, _ := cutLast(*end.Note, "\n\n")
+	if text != fmt.Sprintf("trailseal-evidence/1\nrows %d\nsha256 %s", end.Rows, end.SHA256) {
+		return tampered("what was signed is another end")
+	}
 	opened, err := openNote([]byte(*end.Note), e.keys.signers)
 	if err != nil {
 		return fmt.Errorf("end: %w", err)
-	}
-	if opened.Text != fmt.Sprintf("trailseal-evidence/1\nrows %d\nsha256 %s\n", end.Rows, end.SHA256) {
-		return tampered("what was signed is another end")
 	}
 	for _, origin := range e.origins {
 		if signedBy(opened, origin) {
@@ -206,24 +224,18 @@ func (e *evidence) checkEnd(line []byte, digest [sha256.Size]byte) error {
 	return unverified("no key of a log in the manifest signed the end")
 }
 
-// decode reads the fields of these names out of one JSON object, and passes over others. encoding/json alone would
-// take a name for another one that differs in case.
-func decode(line []byte, into any, names ...string) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(line, &fields); err != nil {
-		return err
+// logOf gives the log/partition of a position, whose offset has to be the entry's.
+func logOf(position string, offset uint64) (string, error) {
+	parts := strings.Split(position, "/")
+	if len(parts) != 3 || parts[2] != strconv.FormatUint(offset, 10) {
+		return "", fmt.Errorf("position %q, and the entry's offset is %d", position, offset)
 	}
-	known := map[string]json.RawMessage{}
-	for _, name := range names {
-		if value, given := fields[name]; given {
-			known[name] = value
+	for _, part := range parts {
+		if _, err := parseDecimal(part); err != nil {
+			return "", err
 		}
 	}
-	exact, err := json.Marshal(known)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(exact, into)
+	return parts[0] + "/" + parts[1], nil
 }
 
 func cutLast(text, separator string) (string, string, bool) {

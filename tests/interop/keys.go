@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"errors"
 	"strings"
 
@@ -22,19 +23,44 @@ type keyring struct {
 func parseKeys(vkeys string) (keyring, error) {
 	var known, signers []note.Verifier
 	var ring keyring
+	owners := map[string]owner{}
 	for _, vkey := range strings.Fields(vkeys) {
 		verifier, err := note.NewVerifier(vkey)
 		if err == nil {
 			signers = append(signers, verifier)
 		} else if verifier, err = transparency.NewVerifierForCosignatureV1(vkey); err != nil {
 			return ring, err
-		} else if public := strings.SplitN(vkey, "+", 3)[2]; strings.HasPrefix(public, "B") {
+		} else if strings.HasPrefix(strings.SplitN(vkey, "+", 3)[2], "B") {
 			ring.lastWitness = vkey
 		}
 		known = append(known, verifier)
+		if err := claim(owners, verifier.Name(), vkey); err != nil {
+			return ring, err
+		}
 	}
 	ring.known, ring.signers = note.VerifierList(known...), note.VerifierList(signers...)
 	return ring, nil
+}
+
+// owner has a public key: of a log, which may sign for other logs with it, or of a witness, which may not.
+type owner struct {
+	name    string
+	witness bool
+}
+
+// claim notes whose a public key is, and refuses one of type 04 that has another name too.
+func claim(owners map[string]owner, name, vkey string) error {
+	typed, err := base64.StdEncoding.DecodeString(strings.SplitN(vkey, "+", 3)[2])
+	if err != nil {
+		return err
+	}
+	mine := owner{name, typed[0] == 4}
+	public := string(typed[1:])
+	if other, given := owners[public]; given && other.name != name && (other.witness || mine.witness) {
+		return unverified("%s and %s have one key, so there is one witness less", other.name, name)
+	}
+	owners[public] = mine
+	return nil
 }
 
 // openNote verifies a signed note; at least one of the keys must have signed it, and none of them badly.

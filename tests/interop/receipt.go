@@ -42,6 +42,9 @@ func checkReceipt(raw []byte, keys keyring) (receiptSummary, error) {
 		summary.Signed = append(summary.Signed, signature.Name)
 	}
 	if record != nil {
+		if formatOf(*record) == "native" && errors.Is(oneReading(record.value), errTwice) {
+			return summary, tampered("%w", errTwice)
+		}
 		summary.Value = string(record.value)
 	}
 	return summary, nil

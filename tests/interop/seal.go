@@ -56,16 +56,24 @@ type frame struct {
 	headers []header
 }
 
-// header gives the value of the only header of that name.
-func (f frame) header(name string) ([]byte, bool) {
-	var found []byte
-	seen := 0
+// values gives what all headers of that name hold, in their order.
+func (f frame) values(name string) (found [][]byte) {
 	for _, one := range f.headers {
 		if one.name == name {
-			found, seen = one.value, seen+1
+			found = append(found, one.value)
 		}
 	}
-	return found, seen == 1 && found != nil
+	return found
+}
+
+// header gives the first value of that name that is not null.
+func (f frame) header(name string) ([]byte, bool) {
+	for _, value := range f.values(name) {
+		if value != nil {
+			return value, true
+		}
+	}
+	return nil, false
 }
 
 type cursor struct {

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -22,14 +21,14 @@ var errNoOrder = errors.New("no order")
 
 // genuineOrder gives the order that a record is; errNoOrder where it does not claim to be one.
 func genuineOrder(record frame, origin string, offset, base uint64, keys note.Verifiers) (*orderSummary, error) {
-	if !slices.ContainsFunc(record.headers, func(one header) bool { return one.name == "trailseal-admin" }) {
+	notes := record.values("trailseal-admin")
+	if len(notes) == 0 {
 		return nil, errNoOrder
 	}
-	raw, once := record.header("trailseal-admin")
-	if !once {
+	if len(notes) > 1 || notes[0] == nil {
 		return nil, errors.New("its header is null or stands there twice")
 	}
-	opened, err := openNote(raw, keys)
+	opened, err := openNote(notes[0], keys)
 	if err != nil {
 		return nil, err
 	}

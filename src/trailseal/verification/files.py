@@ -144,6 +144,7 @@ class EvidenceCheck:
 
     def run(self, lines: Iterable[bytes]) -> FileVerification:
         """Check all lines, each with its newline."""
+        whole = False
         for number, line in enumerate(lines, 1):
             if self._ended:
                 self.result.wrong(number, "something follows the end")
@@ -156,7 +157,8 @@ class EvidenceCheck:
             else:
                 self._row(number, line)
             self._hash.update(line)
-        if not self._ended:
+            whole = line.endswith(b"\n")
+        if not self._ended or not whole:
             self.result.wrong(self.result.rows + 1, "the file breaks off: it has no end")
         for origin in sorted(self._keyless):
             self.result.open_questions.append(f"No key of {origin} was given with --key.")

@@ -504,6 +504,8 @@ class Export:
         """One line, and the digest of all before it."""
         if self.ended:
             raise Tampered("something follows the end")
+        if not line.endswith(b"\n"):
+            raise Tampered("the file breaks off")
         body = read_json(line)
         if number == 1:
             self.read_manifest(body)
