@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from trailseal.errors import SettingsError, Unavailable
 from trailseal.merkle.errors import InvalidNote
@@ -27,9 +27,7 @@ class HttpWitness:
     """
 
     def __init__(self, url: str, keys: Sequence[VerifierKey]) -> None:
-        self._parts = urlsplit(url)
-        if self._parts.scheme not in {"http", "https"} or not self._parts.hostname:
-            raise SettingsError(f"witnesses: {url!r} is no http or https URL.")
+        self._parts = _parts_of(url)
         self.url = url
         self._keys = tuple(keys)
 
@@ -56,6 +54,17 @@ class HttpWitness:
             raise Unavailable(f"The witness {self.name} does not answer: {error}.") from error
         finally:
             connection.close()
+
+
+def _parts_of(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and url.isascii()
+    except ValueError:  # of a port or an address that is none
+        usable = False
+    if not usable:
+        raise SettingsError(f"witnesses: {url!r} is no http or https URL.")
+    return parts
 
 
 def witnesses_from(text: str) -> tuple[HttpWitness, ...]:

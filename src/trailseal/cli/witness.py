@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from trailseal.cli.output import notice
 from trailseal.cli.signals import answer_in_a_thread
-from trailseal.errors import UsageError
+from trailseal.errors import TrailsealError, UsageError
 from trailseal.merkle.witness import MAX_REQUEST_SIZE
 from trailseal.model.timestamps import format_rfc3339
 from trailseal.sealing.witness_folder import Reply, WitnessFolder
@@ -21,6 +23,8 @@ witness = typer.Typer(
     help="Cosign checkpoints of logs that belong to somebody else (C2SP tlog-witness).", no_args_is_help=True
 )
 _PATIENCE_S = 10
+_LENGTH = re.compile(r"[0-9]{1,10}", re.ASCII)
+_ONLY_RESOURCE = b"the only resource here is POST /add-checkpoint\n"
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The witness's own folder.")]
 
 
@@ -79,6 +83,20 @@ def _tell_keys(made: WitnessFolder) -> None:
         typer.echo(key.vkey())
 
 
+class _Server(ThreadingHTTPServer):
+    """Outlives whoever goes away in the middle of a request."""
+
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Note a broken connection; anything else is a defect, and shown as one."""
+        error = sys.exception()
+        if isinstance(error, OSError):
+            logger("witness").info("connection_broken", why=type(error).__name__)
+        else:
+            super().handle_error(request, client_address)
+
+
 def witness_server(folder: WitnessFolder, host: str, port: int) -> ThreadingHTTPServer:
     """A server on that address, not serving yet; port 0 takes a free one."""
 
@@ -93,11 +111,25 @@ def witness_server(folder: WitnessFolder, host: str, port: int) -> ThreadingHTTP
             """Answer ``add-checkpoint``."""
             length = self.headers.get("Content-Length", "")
             if self.path != "/add-checkpoint":
-                self._reply(Reply(404, "text/plain", b"the only resource here is POST /add-checkpoint\n"))
-            elif not length.isdecimal() or int(length) > MAX_REQUEST_SIZE:
+                self._reply(Reply(404, "text/plain", _ONLY_RESOURCE))
+            elif not _LENGTH.fullmatch(length) or int(length) > MAX_REQUEST_SIZE:
                 self._reply(Reply(400, "text/plain", b"a request has a Content-Length, and is not that large\n"))
             else:
-                self._reply(folder.add_checkpoint(self.rfile.read(int(length)), int(time.time())))
+                self._reply(self._answer(int(length)))
+
+        def do_GET(self) -> None:
+            """Say what there is."""
+            self._reply(Reply(405, "text/plain", _ONLY_RESOURCE))
+
+        def _answer(self, length: int) -> Reply:
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return Reply(400, "text/plain", b"the request breaks off\n")
+            try:
+                return folder.add_checkpoint(body, int(time.time()))
+            except (TrailsealError, OSError) as error:
+                logger("witness").error("nothing_cosigned", why=str(error))
+                return Reply(503, "text/plain", b"the witness cannot read or write its state\n")
 
         def _reply(self, reply: Reply) -> None:
             self.send_response(reply.status)
@@ -110,6 +142,7 @@ def witness_server(folder: WitnessFolder, host: str, port: int) -> ThreadingHTTP
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             """Requests go into our own log."""
-            logger("witness").info("request", line=format % args)
+            line = (format % args).encode("unicode_escape").decode("ascii")
+            logger("witness").info("request", line=line)
 
-    return ThreadingHTTPServer((host, port), Handler)
+    return _Server((host, port), Handler)

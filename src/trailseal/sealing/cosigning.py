@@ -21,6 +21,7 @@ _ATTEMPTS = 2
 _REFUSALS: Final[dict[int, str]] = {
     HTTPStatus.NOT_FOUND: "it does not watch this log: give it the lines of `trailseal keys show`",
     HTTPStatus.FORBIDDEN: "it knows none of the keys that sign: give it the lines of `trailseal keys show`",
+    HTTPStatus.SERVICE_UNAVAILABLE: "it cannot read or write its own state; its operator's log says why",
     HTTPStatus.UNPROCESSABLE_ENTITY: "it has cosigned another history of this log; run `trailseal verify`",
 }
 

@@ -4,7 +4,7 @@
     name               the witness's name
     logs               a verifier key a line: the logs that are watched; a line more is seen at the next request
     heads/<hash>       what was last cosigned of a log: origin, size, root; the name is the origin's SHA-256
-    evidence/<time>    checkpoints that a log signed and that do not continue what was cosigned before
+    evidence/<time>…   checkpoints that a log signed and that do not continue what was cosigned before
 
 The state is on the disk before a cosignature leaves, so a witness never cosigns two histories, whatever crashes.
 """
@@ -23,11 +23,11 @@ from typing import Final, Self
 import msgspec
 
 from trailseal.errors import SettingsError, UsageError
-from trailseal.merkle.checkpoints import Checkpoint
+from trailseal.merkle.checkpoints import Checkpoint, check_origin
 from trailseal.merkle.errors import InvalidNote
-from trailseal.merkle.notes import Algorithm, VerifierKey, check_key_name, encode_base64
+from trailseal.merkle.notes import Algorithm, Note, VerifierKey, check_key_name, encode_base64
 from trailseal.merkle.signing import SeedSigner
-from trailseal.merkle.witness import SIZE_CONTENT_TYPE, TreeHead, Verdict, cosign, decide
+from trailseal.merkle.witness import SIZE_CONTENT_TYPE, TreeHead, cosign, decide
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.small_files import write_whole
 
@@ -120,13 +120,17 @@ class WitnessFolder:
             UsageError: one is no verifier key of a log; nothing is changed then.
         """
         try:
-            names = [VerifierKey.parse(vkey).name for vkey in vkeys]
+            keys = [VerifierKey.parse(vkey) for vkey in vkeys]
+            for key in keys:
+                check_origin(key.name)  # a longer one cannot be cosigned with ML-DSA-44
         except InvalidNote as error:
             raise UsageError(f"That is no log's verifier key: {error}. `trailseal keys show` prints it.") from error
+        if any(key.algorithm is Algorithm.COSIGNATURE_ED25519 for key in keys):
+            raise UsageError("That is a witness's key (type 04), no log's. `trailseal keys show` prints a log's.")
         with self._locked():
             known = (key.vkey() for keys in self.logs().values() for key in keys)
             write_whole(self._path / "logs", "\n".join([*dict.fromkeys([*known, *vkeys]), ""]).encode())
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(key.name for key in keys))
 
     def add_checkpoint(self, body: bytes, now_s: int) -> Reply:
         """Answer a request ``add-checkpoint``.
@@ -136,12 +140,13 @@ class WitnessFolder:
             now_s: POSIX seconds, for the cosignature.
         """
         with self._locked():
-            verdict = decide(body, self.logs(), self.head)
+            logs = self.logs()
+            verdict = decide(body, logs, self.head)
             if verdict.status is HTTPStatus.OK and verdict.origin is not None and verdict.state is not None:
                 self._keep(verdict.origin, verdict.state)
                 return Reply(verdict.status, _TEXT, cosign(verdict, self._signers, now_s).encode())
-            if verdict.status is HTTPStatus.UNPROCESSABLE_ENTITY:
-                self._keep_evidence(verdict, now_s)
+            if verdict.note is not None and verdict.origin is not None:
+                self._keep_evidence(verdict.note, logs[verdict.origin], now_s)
         if verdict.status is HTTPStatus.CONFLICT:
             return Reply(verdict.status, SIZE_CONTENT_TYPE, b"%d\n" % (verdict.known_size or 0))
         return Reply(verdict.status, _TEXT, f"{verdict.reason}\n".encode())
@@ -160,10 +165,12 @@ class WitnessFolder:
     def _keep(self, origin: str, head: TreeHead) -> None:
         write_whole(self._head_path(origin), f"{origin}\n{head.size}\n{encode_base64(head.root)}\n".encode())
 
-    def _keep_evidence(self, verdict: Verdict, now_s: int) -> None:
-        if verdict.note is not None:
-            note = verdict.note.to_bytes()
-            write_whole(self._path / "evidence" / f"{now_s}-{sha256(note).hexdigest()[:16]}", note)
+    def _keep_evidence(self, note: Note, keys: Sequence[VerifierKey], now_s: int) -> None:
+        """Keep what the log signed, once, and nothing that others wrote below it: anybody may send it again."""
+        own = tuple(line for line in dict.fromkeys(note.signatures) if any(line.is_by(key) for key in keys))
+        name = sha256(note.text.encode()).hexdigest()[:16]
+        if not any((self._path / "evidence").glob(f"*-{name}")):
+            write_whole(self._path / "evidence" / f"{now_s}-{name}", Note(note.text, own).to_bytes())
 
     def _head_path(self, origin: str) -> Path:
         return self._path / "heads" / sha256(origin.encode()).hexdigest()

@@ -149,7 +149,8 @@ def read_json(data: bytes) -> Any:
         value = json.loads(
             decoded(data), object_pairs_hook=once, parse_float=double, parse_constant=double, parse_int=integer
         )
-        json.dumps(value, ensure_ascii=False).encode()  # no half of a surrogate pair can be encoded
+        if b"\\ud" in data.lower():
+            json.dumps(value, ensure_ascii=False).encode()  # no half of a surrogate pair can be encoded
     except ValueError as error:
         raise Tampered("not JSON") from error
     return value
