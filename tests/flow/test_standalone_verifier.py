@@ -220,13 +220,15 @@ def log_key(algorithm: Algorithm = Algorithm.ED25519, seed: bytes = bytes(32)) -
     [
         ([], [witness_key("w1"), witness_key("w2")]),
         ([], [witness_key(name, Algorithm.COSIGNATURE_ML_DSA_44) for name in ("w1", "w2")]),
+        ([log_key()[:-1]], []),
+        ([""], []),
         ([log_key()], [witness_key("w1")]),
         ([log_key(Algorithm.COSIGNATURE_ML_DSA_44)], [witness_key("w1", Algorithm.COSIGNATURE_ML_DSA_44)]),
         ([log_key()], [witness_key("audit.example/1", seed=b"\1" * 32)]),
         ([witness_key("w1")], []),
         ([], [log_key()]),
     ],
-    ids=["doubled", "doubled-pq", "the log's", "the log's-pq", "the log's name", "as log", "as witness"],
+    ids=["doubled", "doubled-pq", "cut", "none", "the log's", "the log's-pq", "the log's name", "as log", "as witness"],
 )
 def test_both_verifiers_refuse_a_key_that_would_count_for_somebody_else(
     keys: list[str], witnesses: list[str]

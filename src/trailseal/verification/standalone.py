@@ -204,11 +204,14 @@ def parse_key(vkey: str) -> Key:
     """``name+key id+base64(type, public key)``: type 1 signs for a log, type 4 for a witness, type 6 for either."""
     name, _, rest = vkey.strip().partition("+")
     shown, _, encoded = rest.partition("+")
-    typed = strict_base64(encoded)
-    key_id = sha256(name.encode() + b"\n" + typed)[:4]
-    if not name or key_id.hex() != shown or len(typed) != 1 + KEY_SIZES.get(typed[0] if typed else 0, 0):
+    try:
+        kind, *public = strict_base64(encoded)
+    except (Tampered, ValueError):
+        kind, public = 0, []
+    key_id = sha256(name.encode() + b"\n" + bytes([kind, *public]))[:4]
+    if not name or key_id.hex() != shown or len(public) != KEY_SIZES.get(kind):
         raise Unverified(f"{vkey!r} is no verifier key of a type that is known here")
-    return name, key_id, typed[0], typed[1:]
+    return name, key_id, kind, bytes(public)
 
 
 def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:

@@ -100,6 +100,14 @@ def test_a_logs_own_second_line_is_no_witness() -> None:
         open_checkpoint(note, ORIGIN, [LOG.key], [LOG_AGAIN.key], quorum=1)
 
 
+def test_a_logs_own_key_under_another_name_is_no_witness() -> None:
+    himself = SeedSigner("witness.example/w2", Algorithm.COSIGNATURE_ED25519, bytes(32))
+    data = sign_note(TEXT, [LOG, himself], NOW).to_bytes()
+    assert open_checkpoint(data, ORIGIN, [LOG.key], [himself.key]).cosignatures == ()
+    with pytest.raises(UntrustedNote, match="0 trusted witnesses"):
+        open_checkpoint(data, ORIGIN, [LOG.key], [himself.key], quorum=1)
+
+
 def test_a_note_that_nobody_known_has_signed_is_told_from_one_that_was_signed_badly() -> None:
     bad = LOG.sign(TEXT.replace("42", "43"), NOW)
     for lines, unsigned in (((WITNESS.sign(TEXT, NOW),), True), ((bad, LOG_AGAIN.sign(TEXT, NOW)), False)):
