@@ -19,6 +19,7 @@ from flow.running import event
 from flow.test_evidence_files import EVENTS, Lines, Sealed
 from flow.test_standalone_verifier import status_of
 from interop.public_client import PublicClient, built
+from trailseal.merkle.notes import Algorithm, VerifierKey
 from trailseal.model.record import HEADER_FORMAT, NewRecord, Position
 from trailseal.model.timestamps import format_rfc3339
 from trailseal.sealing.evidence import Evidence
@@ -208,6 +209,21 @@ def test_the_verifier_made_from_the_page_refuses_edited_receipts(
     for seed in range(SEEDS):
         file.write_bytes(forged_receipt(sealed.receipt, random.Random(seed)))
         assert client.run("receipt", str(file), sealed.keys[0].vkey())[0] in (1, 2), f"seed {seed}"
+
+
+@pytest.mark.crash
+def test_the_verifier_made_from_the_page_takes_no_key_for_somebody_else_s(
+    sealed: Sealed, client: PublicClient, tmp_path: Path
+) -> None:
+    (tmp_path / "receipt").write_bytes(sealed.receipt)
+    log, cosigning = sealed.keys[0], Algorithm.COSIGNATURE_ED25519
+    for others in (
+        [VerifierKey("w1", cosigning, log.public_key)],
+        [VerifierKey(name, cosigning, bytes([1]) + bytes(31)) for name in ("w1", "w2")],
+    ):
+        vkeys = " ".join(key.vkey() for key in (log, *others))
+        assert client.run("receipt", str(tmp_path / "receipt"), vkeys)[0] == 2
+    assert client.run("receipt", str(tmp_path / "receipt"), log.vkey())[0] == 0
 
 
 class Ambiguous:

@@ -228,7 +228,17 @@ def log_key(algorithm: Algorithm = Algorithm.ED25519, seed: bytes = bytes(32)) -
         ([witness_key("w1")], []),
         ([], [log_key()]),
     ],
-    ids=["doubled", "doubled-pq", "cut", "none", "the log's", "the log's-pq", "the log's name", "as log", "as witness"],
+    ids=[
+        "doubled",
+        "doubled-pq",
+        "cut",
+        "none",
+        "the log's",
+        "the log's-pq",
+        "the log's name",
+        "as log",
+        "as witness",
+    ],
 )
 def test_both_verifiers_refuse_a_key_that_would_count_for_somebody_else(
     keys: list[str], witnesses: list[str]
