@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ import pytest
 
 from flow.attack_contract import honest_records
 from flow.embedded import opened
+from flow.in_process import ended
 from flow.running import caught_up, record, running, until
 from flow.test_attacks import log_key, run_pipeline, settings_of
 from flow.test_commands import trailseal
 from flow.test_erasure import MONTHS, dated, order
 from trailseal.adapters.ledgers.sqlite_rows import KINDS
+from trailseal.cli import EXIT_NO, EXIT_UNAVAILABLE, EXIT_USAGE
 from trailseal.cli.pipeline import make_consumer
 from trailseal.cli.verify import is_clean
-from trailseal.errors import IntegrityViolation, Unavailable
+from trailseal.errors import TrailsealError
 from trailseal.merkle.notes import VerifierKey
 from trailseal.verification.trust import Trust
 from trailseal.verification.whole import verify_logs
@@ -60,6 +62,7 @@ NO_MATTER = {
     "state.last_ms": NEXT,
     "readers": "where dashboards say that readers are",
 }
+COMMANDS = (["reconcile"], ["keys", "show"], ["search", "--all"])
 EMPTY = {"signatures": "what witnesses add; `tests/flow/test_attacks.py` has one"}
 
 
@@ -91,7 +94,7 @@ def clean(data: Path, key: VerifierKey) -> bool:
     try:
         with opened(data, "read") as engines:
             return is_clean(engines, verify_logs(engines.log, engines.index, engines.ledger, trust), trust, LATER_S)
-    except (Unavailable, IntegrityViolation):
+    except TrailsealError:
         return False
 
 
@@ -112,16 +115,34 @@ def other(value: Any) -> list[object]:
     return [value + 1, 2**62] if isinstance(value, int) else [f"{value}x", None]
 
 
+class Undecodable(bytes):
+    """Bytes that are no UTF-8, to be stored as a text."""
+
+
+def wrong(value: Any) -> list[object]:
+    """Values of other types than the column is written with, and bytes that nothing decodes."""
+    undecodable = Undecodable(b"\xff\xfe")
+    if isinstance(value, int):
+        return ["a text", undecodable, 1.5, None, 2**63 - 1, -(2**63)]
+    if isinstance(value, str):
+        return [b"\xff\xfe", undecodable, None]
+    return ["a text", undecodable, 7, b"\xff\xfe", None]
+
+
 def names(table: str, kind: str, cell: str) -> set[str]:
     return {table, f"{table}.{cell}", f"{table}[{kind}]", f"{table}[{kind}].{cell}"}
 
 
-def changes(table: str, rows: list[Row]) -> Iterator[Change]:
-    """Each cell of the first and the last row of each kind, and the rows themselves, unless that is no matter."""
+def kinds_of(table: str, rows: list[Row]) -> dict[str, list[Row]]:
     kinds: dict[str, list[Row]] = {}
     for row in rows:
         kinds.setdefault(tag(table, row, rows), []).append(row)
-    for kind, some in kinds.items():
+    return kinds
+
+
+def changes(table: str, rows: list[Row]) -> Iterator[Change]:
+    """Each cell of the first and the last row of each kind, and the rows themselves, unless that is no matter."""
+    for kind, some in kinds_of(table, rows).items():
         for row in (some[0], some[-1]) if len(some) > 1 else some:
             where = " AND ".join(f"{name} IS ?" for name in row)
             for name, value in row.items():
@@ -146,6 +167,7 @@ def tables(file: Path) -> dict[str, list[Row]]:
 def made(file: Path, statement: str, values: tuple[object, ...]) -> bool:
     """Whether the file lets itself be changed so: its own constraints forbid some."""
     with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA synchronous=OFF")
         try:
             assert connection.execute(statement, values).rowcount == 1
         except sqlite3.IntegrityError:
@@ -184,3 +206,69 @@ def test_what_is_no_matter_is_there(sealed: Path) -> None:
         for name in names(table, tag(table, row, rows), cell)
     }
     assert known >= NO_MATTER.keys()
+
+
+def wrong_cells(table: str, rows: list[Row]) -> Iterator[tuple[bool, Change]]:
+    """Each cell of the last row of each kind as what no Trailseal writes there; and whether it matters."""
+    for kind, some in kinds_of(table, rows).items():
+        where = " AND ".join(f"{name} IS ?" for name in some[-1])
+        for name, value in some[-1].items():
+            matters = not names(table, kind, name) & NO_MATTER.keys()
+            for instead in wrong(value):
+                given = "CAST(? AS TEXT)" if isinstance(instead, Undecodable) else "?"
+                statement = f"UPDATE {table} SET {name} = {given} WHERE {where}"  # noqa: S608 - names of columns
+                yield matters, (f"{table}[{kind}].{name}", statement, (instead, *some[-1].values()))
+
+
+def without_constraints(file: Path) -> None:
+    """Let columns be NULL: who edits a file may edit its schema, too."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+        connection.commit()
+
+
+@pytest.fixture
+def each_wrong_cell(sealed: Path, tmp_path: Path) -> Callable[[str], Iterator[tuple[bool, Change, Path]]]:
+    """The folder with each cell of a file as something else, one after the other; and whether it matters."""
+    data = Path(shutil.copytree(sealed, tmp_path / "data"))
+
+    def each(name: str) -> Iterator[tuple[bool, Change, Path]]:
+        file = data / name
+        without_constraints(file)
+        whole = file.read_bytes()
+        for table, rows in tables(file).items():
+            for matters, change in wrong_cells(table, rows):
+                if made(file, *change[1:]):
+                    yield matters, change, data
+                    file.write_bytes(whole)
+
+    return each
+
+
+@pytest.mark.parametrize("file", ["log.sqlite", "ledger.sqlite"])
+def test_a_cell_of_another_type_is_found_and_never_a_traceback(
+    file: str, key: VerifierKey, each_wrong_cell: Callable[[str], Iterator[tuple[bool, Change, Path]]]
+) -> None:
+    passed = [
+        (cell, values[0])
+        for matters, (cell, _, values), data in each_wrong_cell(file)
+        if clean(data, key) and matters
+    ]
+    assert not passed
+
+
+@pytest.mark.parametrize("file", ["log.sqlite", "ledger.sqlite"])
+def test_other_commands_say_in_one_line_that_a_cell_cannot_be_read(
+    file: str, each_wrong_cell: Callable[[str], Iterator[tuple[bool, Change, Path]]]
+) -> None:
+    said: dict[str, set[str]] = {}
+    for _, (cell, _, values), data in each_wrong_cell(file):
+        if cell not in said:
+            for words in COMMANDS:
+                status, told = ended(*words, "--data", str(data))
+                assert status in {0, EXIT_NO, EXIT_USAGE, EXIT_UNAVAILABLE}, (cell, values[0])
+                assert told.count("\n") <= 1, (cell, values[0], told)
+                said.setdefault(cell, set()).add(told)
+    assert any("which Trailseal never writes: restore the" in line for told in said.values() for line in told)

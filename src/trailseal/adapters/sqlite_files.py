@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from trailseal.adapters.sqlite_cells import text_or_bytes
 from trailseal.adapters.sqlite_errors import translated
 from trailseal.adapters.sqlite_schema import Schema, check, create
 from trailseal.errors import PipelineFault, SettingsError, Unavailable, UsageError
@@ -154,6 +155,7 @@ class SqliteFile:
             isolation_level=None,
             check_same_thread=False,
         )
+        connection.text_factory = text_or_bytes
         try:
             if mode != "ro":
                 connection.execute("PRAGMA synchronous=FULL")

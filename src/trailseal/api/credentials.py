@@ -130,9 +130,11 @@ def list_keys(ledger: Ledger) -> list[ApiKey]:
 
     Raises:
         Unavailable: the ledger cannot be read now.
+        IntegrityViolation: a key's document is damaged.
     """
-    found = ledger.documents(DOCUMENTS).values()
-    return sorted((_decode(document.body) for document in found), key=lambda key: (key.created_us, key.prefix))
+    found = ledger.documents(DOCUMENTS).items()
+    keys = (document.read(ApiKey, name) for name, document in found)
+    return sorted(keys, key=lambda key: (key.created_us, key.prefix))
 
 
 def revoke_key(ledger: Ledger, clock: Clock, prefix: str) -> ApiKey:
@@ -142,16 +144,17 @@ def revoke_key(ledger: Ledger, clock: Clock, prefix: str) -> ApiKey:
         NotFound: there is no key of that prefix.
         Unavailable: the ledger cannot be written now.
     """
+    document_name = DOCUMENTS + prefix
     while True:
-        document = ledger.document(DOCUMENTS + prefix)
+        document = ledger.document(document_name)
         if document is None:
             raise NotFound(f"There is no API key {prefix}; `trailseal api-keys list` shows them all.")
-        key = _decode(document.body)
+        key = document.read(ApiKey, document_name)
         if key.revoked_us is not None:
             return key
         revoked = msgspec.structs.replace(key, revoked_us=clock.now_us())
         try:
-            ledger.put_document(DOCUMENTS + prefix, msgspec.json.encode(revoked), document.version)
+            ledger.put_document(document_name, msgspec.json.encode(revoked), document.version)
         except Fenced:
             continue
         return revoked
@@ -301,10 +304,6 @@ def _presented(authorization: str | None) -> str | None:
 
 def _hash(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _decode(body: bytes) -> ApiKey:
-    return msgspec.json.decode(body, type=ApiKey)
 
 
 def _checked_scopes(scopes: Sequence[str]) -> tuple[Scope, ...]:

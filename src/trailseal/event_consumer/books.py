@@ -110,13 +110,14 @@ def reconcile(
     untold = 0
     for head in heads:
         audit = _Audit(index, ledger, head)
-        for start in range(head.base, head.next, chunk):
-            stop = min(start + chunk, head.next)
+        end = log.bounds(head.partition).next if head.log == number else head.next
+        last = min(head.next, end + chunk)  # a head that somebody edited may stand anywhere
+        for start in range(max(head.base, 0), last, chunk):
+            stop = min(start + chunk, last)
             audit.check(start, stop)
             checked += stop - start
             if progress is not None:
                 progress(checked, total)
-        end = log.bounds(head.partition).next if head.log == number else head.next
         books.append(audit.books(pending=audit.check_ends(end)))
         findings += audit.findings.all
         untold += audit.findings.untold

@@ -69,8 +69,8 @@ def number_of(ledger: Ledger, origin: str) -> int:
     moved = ledger.document(_moved_name(origin))
     if moved is not None:
         raise PipelineFault(
-            f"This log was moved to {moved.body.decode()} and has ended: nothing may be appended to it or signed"
-            " any more. Its records and proofs can still be read."
+            f"This log was moved to {moved.body.decode(errors='replace')} and has ended: nothing may be appended to"
+            " it or signed any more. Its records and proofs can still be read."
         )
     return newest
 

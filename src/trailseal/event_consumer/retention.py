@@ -22,7 +22,7 @@ from trailseal.model.query import Query
 from trailseal.model.record import Position
 from trailseal.model.timestamps import month, parse_rfc3339
 from trailseal.ports.index import EventIndex
-from trailseal.ports.ledger import Ledger
+from trailseal.ports.ledger import Ledger, damaged
 
 MONTH: Final = re.compile(r"(\d{4})\.(0[1-9]|1[0-2])", re.ASCII)
 """A month as documents and orders name it."""
@@ -118,9 +118,10 @@ class DroppedMonths:
 
         Raises:
             Unavailable: the ledger does not answer.
+            IntegrityViolation: one is damaged.
         """
         stored = ledger.documents(_PREFIX)
-        orders = {name.removeprefix(_PREFIX): _position(document.body) for name, document in stored.items()}
+        orders = {name.removeprefix(_PREFIX): _position(name, document.body) for name, document in stored.items()}
         with self._lock:
             self._orders = orders
 
@@ -144,11 +145,16 @@ def order_of(ledger: Ledger, name: str) -> Position | None:
 
     Raises:
         Unavailable: the ledger does not answer.
+        IntegrityViolation: the note of it is damaged.
     """
-    stored = ledger.document(f"{_PREFIX}{name}")
-    return None if stored is None else _position(stored.body)
+    document = f"{_PREFIX}{name}"
+    stored = ledger.document(document)
+    return None if stored is None else _position(document, stored.body)
 
 
-def _position(body: bytes) -> Position:
-    log, partition, offset = body.split(b"/")
-    return Position(int(log), int(partition), int(offset))
+def _position(name: str, body: bytes) -> Position:
+    try:
+        log, partition, offset = (int(number) for number in body.split(b"/"))
+    except ValueError as error:
+        raise damaged(name) from error
+    return Position(log, partition, offset)

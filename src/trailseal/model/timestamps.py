@@ -19,6 +19,8 @@ _SHAPE: Final = re.compile(
     re.ASCII,
 )
 _HEAD: Final = len("2026-03-01T12:00:")
+_FIRST_MINUTE: Final = "0001-01-01T00:00:"
+_LAST_MINUTE: Final = "9999-12-31T23:59:"
 _WITH_MICROSECONDS: Final = len("2026-03-01T12:00:00.000000Z")
 _UTC_TAIL: Final = re.compile(r"([0-5]\d)(?:\.(\d+))?[Zz]", re.ASCII)
 _LOOSE_SHAPE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -99,14 +101,18 @@ def _why_not(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _minute_text(minute: int) -> str:
-    return (_EPOCH + timedelta(minutes=minute)).isoformat()[:17]
+    try:
+        return (_EPOCH + timedelta(minutes=minute)).isoformat()[:17]
+    except OverflowError:
+        return _LAST_MINUTE if minute > 0 else _FIRST_MINUTE
 
 
 def format_rfc3339(us: int) -> str:
     """The instant in UTC, ending in ``Z``; six digits of fraction where there is one, none otherwise.
 
     Args:
-        us: microseconds since 1970-01-01 UTC, in the years 1 to 9999.
+        us: microseconds since 1970-01-01 UTC; outside the years 1 to 9999, which only a made-up append time is, the
+            first or the last minute of these stands for it.
     """
     minute, rest = divmod(us, MINUTE_US)
     second, fraction = divmod(rest, SECOND_US)
@@ -117,7 +123,10 @@ def format_rfc3339(us: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _day_text(day_number: int) -> str:
-    return (_EPOCH_DAY + timedelta(days=day_number)).isoformat()
+    try:
+        return (_EPOCH_DAY + timedelta(days=day_number)).isoformat()
+    except OverflowError:
+        return (_LAST_MINUTE if day_number > 0 else _FIRST_MINUTE)[:10]
 
 
 @lru_cache(maxsize=4096)

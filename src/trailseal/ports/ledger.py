@@ -39,10 +39,15 @@ def as_written(decoder: msgspec.json.Decoder[_T], body: bytes, name: str) -> _T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IntegrityViolation(
-            f"The ledger's document {name} is not as Trailseal writes it: restore the ledger from a backup or a"
-            " snapshot."
-        ) from error
+        raise damaged(name) from error
+
+
+def damaged(name: str) -> IntegrityViolation:
+    """What to raise where a stored document of the ledger is not what its writer put there."""
+    return IntegrityViolation(
+        f"The ledger's document {name} is not as Trailseal writes it: restore the ledger from a backup or a"
+        " snapshot."
+    )
 
 
 class Ledger(Protocol):

@@ -12,7 +12,7 @@ from trailseal.merkle.errors import InvalidNote, MerkleError
 from trailseal.merkle.notes import Algorithm, Note, SignatureLine, VerifierKey, parse_signatures
 from trailseal.merkle.signing import Signer, sign_note
 from trailseal.model.outcomes import Head
-from trailseal.ports.ledger import Ledger
+from trailseal.ports.ledger import Document, Ledger
 from trailseal.ports.seals import AddedSignature, StoredCheckpoint
 from trailseal.sealing.keys import KeyRing
 from trailseal.sealing.origin import SealedLog
@@ -110,7 +110,7 @@ class CheckpointSigner:
         name = f"{_KEYS}/{log.log}/{log.partition}"
         while True:
             document = self._ledger.document(name)
-            known = [] if document is None else document.body.decode().split("\n")
+            known = _lines(document, log)
             new = [key.vkey() for key in keys if key.vkey() not in known]
             if not new:
                 return
@@ -125,11 +125,25 @@ class CheckpointSigner:
 def published_keys(ledger: Ledger, log: SealedLog) -> list[VerifierKey]:
     """The keys that sign the log, as its own ledger tells them: to show them, never to trust them."""
     document = ledger.document(f"{_KEYS}/{log.log}/{log.partition}")
-    lines = [] if document is None else document.body.decode().split("\n")
     try:
-        return list(dict.fromkeys([*log.genesis.keys, *(VerifierKey.parse(line) for line in lines)]))
+        listed = [VerifierKey.parse(line) for line in _lines(document, log)]
     except InvalidNote as error:
-        raise IntegrityViolation(f"The list of public keys of {log.origin} in the ledger is damaged.") from error
+        raise _damaged_list(log) from error
+    return list(dict.fromkeys([*log.genesis.keys, *listed]))
+
+
+def _lines(document: Document | None, log: SealedLog) -> list[str]:
+    """The public keys in a document of the ledger, one a line."""
+    try:
+        return [] if document is None else document.body.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise _damaged_list(log) from error
+
+
+def _damaged_list(log: SealedLog) -> IntegrityViolation:
+    return IntegrityViolation(
+        f"The list of public keys of {log.origin} in the ledger is damaged: restore the ledger from a backup."
+    )
 
 
 def merged(stored: StoredCheckpoint) -> Note:

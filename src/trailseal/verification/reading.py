@@ -73,6 +73,10 @@ class WholeLog:
         """The identity of the log of that number, from which ids are derived; None where there is none."""
         return self._origins.get(number)
 
+    def partitions(self) -> tuple[int, ...]:
+        """See `EventLog.partitions`."""
+        return self._log.partitions()
+
     def bounds(self, partition: int) -> Bounds:
         """What the log itself holds."""
         return self._log.bounds(partition)

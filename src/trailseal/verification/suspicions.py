@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal
 
 import msgspec
 
+from trailseal.errors import IntegrityViolation
 from trailseal.model.record import Position
 
 SuspicionKind = Literal[
@@ -35,7 +38,7 @@ MEANING: Final[dict[SuspicionKind, str]] = {
     "inserted-record": "the log holds a record where none was sealed",
     "moved-record": "the record was sealed at another offset",
     "cut-off-log": "the log ends before what was sealed",
-    "damaged-tree": "the tree's own tiles or head are altered or missing",
+    "damaged-tree": "the tree's own tiles or head, or what belongs to them, are altered or missing",
     "bad-signature": "a checkpoint whose signature does not hold",
     "rolled-back": "the log is smaller than a checkpoint that was signed of it",
     "forked": "the tree is no continuation of a checkpoint that was signed of it",
@@ -105,6 +108,14 @@ class Suspicions:
     def add_at(self, kind: SuspicionKind, position: Position, *, detail: str) -> None:
         """Note something that is of no partition that was taken in."""
         self._note(Suspicion(kind, position, detail=detail))
+
+    @contextmanager
+    def damage(self, offset: int) -> Iterator[None]:
+        """Note at that offset what cannot be read because somebody damaged it, and go on behind the block."""
+        try:
+            yield
+        except IntegrityViolation as error:
+            self.add("damaged-tree", offset, detail=str(error).removesuffix("."))
 
     def _note(self, found: Suspicion) -> None:
         last = self.all[-1] if self.all else None

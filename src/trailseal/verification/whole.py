@@ -10,6 +10,7 @@ from trailseal.ports.log import EventLog
 from trailseal.sealing.ended import ended_logs, last_moved_in
 from trailseal.sealing.origin import same_records
 from trailseal.verification.ended import EndedLog
+from trailseal.verification.heads import readable_heads
 from trailseal.verification.inventory import check_inventory
 from trailseal.verification.known import Verified
 from trailseal.verification.partition import PartitionCheck
@@ -52,22 +53,24 @@ def verify_logs(
     asked = wanted or Range()
     known = Verified()
     logs = _logs(log, ledger, keeper)
+    beside = Suspicions(max(logs, default=0), 0)
     checks = [
         PartitionCheck(one, index, ledger, head, known)
         for number, one in sorted(logs.items(), reverse=True)  # whose first leaves name the others' ends
-        for head in ledger.heads(number)
+        for head in readable_heads(ledger, one, number, beside)
     ]
     index.refresh()
     total = sum(check.head.taken_in for check in checks)
     done = 0
     for check in checks:
-        for checked in check.verify(trust, asked):
-            done += checked
-            if progress is not None:
-                progress(done, total)
-    beside = Suspicions(max(logs, default=0), 0)
+        with check.suspicions.damage(check.head.base):
+            for checked in check.verify(trust, asked):
+                done += checked
+                if progress is not None:
+                    progress(done, total)
     if asked.everything and logs:
-        check_inventory(index, ledger, beside)
+        with beside.damage(0):
+            check_inventory(index, ledger, beside)
     return _result(checks, beside, _left_out(ledger, logs))
 
 

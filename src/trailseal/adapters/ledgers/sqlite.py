@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from trailseal.adapters.ledgers import sqlite_documents, sqlite_rows, sqlite_seals
+from trailseal.adapters.sqlite_cells import Cells
 from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.adapters.sqlite_schema import Schema
 from trailseal.adapters.sqlite_writing import WriteConnection
@@ -45,7 +47,19 @@ _SCHEMA = Schema(
     ),
 )
 _MAX_OFFSET = 2**63 - 1
-_HEAD = "SELECT log, partition, base, next, version, seal FROM heads "
+_LOGS = Cells("ledger", "logs", number=int, origin=str)
+_HEADS = Cells("ledger", "heads", log=int, partition=int, base=int, next=int, version=int, seal=bytes | None)
+_TOTALS = Cells(
+    "ledger",
+    "heads",
+    duplicates=int,
+    dead_letters=int,
+    gaps=int,
+    expired=int,
+    erased=int,
+    id_collisions=int,
+)
+_READ_HEAD = f"SELECT {_HEADS.names} FROM heads "  # noqa: S608 - constants
 
 
 class SqliteLedger:
@@ -94,7 +108,7 @@ class SqliteLedger:
     def logs(self) -> dict[int, str]:
         """See `Ledger.logs`."""
         with self._file.reading("list its logs") as connection:
-            return dict(connection.execute("SELECT number, origin FROM logs ORDER BY number").fetchall())
+            return dict(_LOGS.rows(connection.execute("SELECT number, origin FROM logs ORDER BY number")))
 
     def head(self, log: int, partition: int) -> Head | None:
         """See `Ledger.head`."""
@@ -104,8 +118,8 @@ class SqliteLedger:
     def heads(self, log: int) -> list[Head]:
         """See `Ledger.heads`."""
         with self._file.reading("read the heads") as connection:
-            rows = connection.execute(_HEAD + "WHERE log = ? ORDER BY partition", (log,)).fetchall()
-        return [_head_of(row) for row in rows]
+            rows = connection.execute(_READ_HEAD + "WHERE log = ? ORDER BY partition", (log,)).fetchall()
+        return [_head_of(row) for row in _HEADS.rows(rows)]
 
     def open_partition(self, log: int, partition: int, base: int) -> Head:
         """See `Ledger.open_partition`."""
@@ -151,18 +165,17 @@ class SqliteLedger:
         kinds: Sequence[OutcomeKind] | None = None,
     ) -> Iterator[OutcomeRow]:
         """See `Ledger.outcomes`; no transaction stays open between rows."""
-        end = _MAX_OFFSET if stop is None else stop
+        end = _MAX_OFFSET if stop is None else min(stop, _MAX_OFFSET)
         return sqlite_rows.read_rows(self._file, sqlite_rows.Span(log, partition, start, end), kinds)
 
     def totals(self, log: int, partition: int) -> Totals:
         """See `Ledger.totals`; the sums were maintained by `advance`, so this costs one look-up."""
         with self._file.reading("sum its rows") as connection:
             row = connection.execute(
-                "SELECT duplicates, dead_letters, gaps, expired, erased, id_collisions FROM heads"
-                " WHERE log = ? AND partition = ?",
+                f"SELECT {_TOTALS.names} FROM heads WHERE log = ? AND partition = ?",  # noqa: S608 - constants
                 (log, partition),
             ).fetchone()
-        return Totals() if row is None else Totals(*row)
+        return Totals(*(_TOTALS.row(row) or ()))
 
     def recount(self, log: int, partition: int) -> Totals:
         """The same sums computed from the rows, for reconciling; reads every row of the partition."""
@@ -230,11 +243,13 @@ class SqliteLedger:
 
 
 def _head(connection: sqlite3.Connection, log: int, partition: int) -> Head | None:
-    row = connection.execute(_HEAD + "WHERE log = ? AND partition = ?", (log, partition)).fetchone()
+    row = _HEADS.row(
+        connection.execute(_READ_HEAD + "WHERE log = ? AND partition = ?", (log, partition)).fetchone()
+    )
     return None if row is None else _head_of(row)
 
 
-def _head_of(row: tuple[int, int, int, int, int, bytes | None]) -> Head:
+def _head_of(row: tuple[Any, ...]) -> Head:
     log, partition, base, following, version, seal = row
     return Head(log, partition, base, following, str(version), seal)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from trailseal.adapters.sqlite_cells import RECORD, Cells
 from trailseal.adapters.sqlite_headers import decode_headers, encode_headers
 from trailseal.errors import Fenced
 from trailseal.model.record import Position, Record
@@ -28,18 +29,23 @@ STATEMENTS = (
     )""",
 )
 
+_DOCUMENTS = Cells("ledger", "documents", name=str, body=bytes, version=int)
+_VERSIONS = Cells("ledger", "document_versions", last=int)
+_READ = f"SELECT {_DOCUMENTS.names} FROM documents WHERE name "  # noqa: S608 - constants
+
 
 def read_document(connection: sqlite3.Connection, name: str) -> Document | None:
     """The named document, or None."""
-    row = connection.execute("SELECT body, version FROM documents WHERE name = ?", (name,)).fetchone()
-    return None if row is None else Document(row[0], str(row[1]))
+    row = _DOCUMENTS.row(connection.execute(f"{_READ} = ?", (name,)).fetchone())
+    return None if row is None else Document(row[1], str(row[2]))
 
 
 def read_documents(connection: sqlite3.Connection, prefix: str) -> dict[str, Document]:
     """All documents whose name begins so; such names stand together in the key's order."""
     found: dict[str, Document] = {}
-    rows = connection.execute("SELECT name, body, version FROM documents WHERE name >= ? ORDER BY name", (prefix,))
-    for name, body, version in rows:
+    rows = connection.execute(f"{_READ} >= ? ORDER BY name", (prefix,))
+    for stored in rows:
+        ((name, body, version),) = _DOCUMENTS.rows((stored,))
         if not name.startswith(prefix):
             break
         found[name] = Document(body, str(version))
@@ -52,7 +58,7 @@ def write_document(connection: sqlite3.Connection, name: str, body: bytes, expec
     stored = read_document(connection, name)
     _refuse_other(name, None if stored is None else stored.version, expected)
     connection.execute("UPDATE document_versions SET last = last + 1")
-    (version,) = connection.execute("SELECT last FROM document_versions").fetchone()
+    ((version,),) = _VERSIONS.rows(connection.execute("SELECT last FROM document_versions"))
     connection.execute(
         "INSERT INTO documents (name, body, version) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET body = excluded.body, version = excluded.version",
@@ -100,8 +106,7 @@ def discard_records(connection: sqlite3.Connection, positions: Sequence[Position
 def kept_record(connection: sqlite3.Connection, position: Position) -> Record | None:
     """The record kept under that position, or None."""
     row = connection.execute(
-        "SELECT timestamp_ms, CAST(key AS BLOB), CAST(value AS BLOB), CAST(headers AS BLOB) FROM kept"
-        " WHERE log = ? AND partition = ? AND offset = ?",
+        f"SELECT {RECORD} FROM kept WHERE log = ? AND partition = ? AND offset = ?",  # noqa: S608 - constants
         (position.log, position.partition, position.offset),
     ).fetchone()
     return None if row is None else Record(position, row[0], row[1], row[2], decode_headers(row[3]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from trailseal.adapters.sqlite_cells import Cells
 from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.model.outcomes import OutcomeKind, OutcomeRow, Totals, replaced_by
 from trailseal.model.record import Position
@@ -43,23 +44,38 @@ STATEMENTS = (
     ) WITHOUT ROWID""",
     "CREATE INDEX runs ON outcomes (log, partition, kind, span, offset) WHERE span > 1",
 )
-_READ = """
-    SELECT offset, count, of_log, of_partition, of_offset, code, detail, field, tenant_id, event_id, tombstone
+_CELLS = Cells(
+    "ledger",
+    "outcomes",
+    offset=int,
+    count=int,
+    of_log=int | None,
+    of_partition=int | None,
+    of_offset=int | None,
+    code=str | None,
+    detail=str | None,
+    field=str | None,
+    tenant_id=str | None,
+    event_id=str | None,
+    tombstone=bytes | None,
+)
+_READ = f"""
+    SELECT {_CELLS.names}
     FROM outcomes
     WHERE log = :log AND partition = :partition AND kind = :kind AND offset >= :after AND offset < :end
     ORDER BY offset LIMIT :page
-"""
-_READ_REACHING = """
+"""  # noqa: S608 - constants
+_READ_REACHING = f"""
     WITH spans (bits) AS (
         SELECT DISTINCT span FROM outcomes INDEXED BY runs
         WHERE log = :log AND partition = :partition AND kind = :kind AND span > 1
     )
-    SELECT offset, count, of_log, of_partition, of_offset, code, detail, field, tenant_id, event_id, tombstone
+    SELECT {_CELLS.names}
     FROM spans CROSS JOIN outcomes INDEXED BY runs
     WHERE log = :log AND partition = :partition AND kind = :kind AND span > 1 AND span = bits
         AND offset > :start - (1 << bits) AND offset < :start AND offset + count > :start
     ORDER BY offset
-"""
+"""  # noqa: S608 - constants
 _WRITE = """
     INSERT OR IGNORE INTO outcomes (
         log, partition, kind, offset, count, span, of_log, of_partition, of_offset,
@@ -140,7 +156,7 @@ def _read_kind(file: SqliteFile, span: Span, kind: OutcomeKind) -> Iterator[Outc
 
 def _page(file: SqliteFile, sql: str, bind: dict[str, int]) -> list[tuple[Any, ...]]:
     with file.reading("list its outcomes") as connection:
-        return connection.execute(sql, bind).fetchall()
+        return _CELLS.rows(connection.execute(sql, bind))
 
 
 def _values(row: OutcomeRow) -> tuple[object, ...]:
@@ -172,12 +188,12 @@ def _text(text: str | None) -> str | None:
 
 
 def _row(span: Span, kind: OutcomeKind, row: tuple[Any, ...]) -> OutcomeRow:
-    offset, count, of_log, of_partition, of_offset, code, detail, field, tenant_id, event_id, tombstone = row
+    offset, count, *of, code, detail, field, tenant_id, event_id, tombstone = row
     return OutcomeRow(
         Position(span.log, span.partition, offset),
         kind,
         count,
-        None if of_log is None else Position(of_log, of_partition, of_offset),
+        None if None in of else Position(*of),
         code,
         detail,
         field,

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+from trailseal.adapters.sqlite_cells import Cells
 from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.ports.seals import AddedSignature, StoredCheckpoint
 
@@ -28,6 +29,9 @@ STATEMENTS = (
         PRIMARY KEY (log, partition, size, key)
     ) WITHOUT ROWID""",
 )
+_TILES = Cells("ledger", "tiles", root=bytes, data=bytes)
+_CHECKPOINTS = Cells("ledger", "checkpoints", size=int, note=bytes)
+_SIGNATURES = Cells("ledger", "signatures", key=str, time=int, line=str)
 _MAX_SIZE = 2**63 - 1
 _MOST_AT_ONCE = 500
 _KEPT_AT_ONCE = 100
@@ -73,8 +77,8 @@ class SqliteSeals:
             for start in range(0, len(roots), _MOST_AT_ONCE):
                 wanted = roots[start : start + _MOST_AT_ONCE]
                 marks = ",".join("?" * len(wanted))
-                query = f"SELECT root, CAST(data AS BLOB) FROM tiles WHERE root IN ({marks})"  # noqa: S608 - marks only
-                found.update(connection.execute(query, wanted))
+                query = f"SELECT root, data FROM tiles WHERE root IN ({marks})"  # noqa: S608 - marks only
+                found.update(_TILES.rows(connection.execute(query, wanted)))
         return found
 
     def put_checkpoint(self, log: int, partition: int, size: int, note: bytes) -> bytes:
@@ -82,10 +86,11 @@ class SqliteSeals:
         key = (log, partition, size)
         with self._transaction("put a checkpoint") as connection:
             connection.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?)", (*key, note))
-            (stored,) = connection.execute(
-                "SELECT note FROM checkpoints WHERE log = ? AND partition = ? AND size = ?", key
-            ).fetchone()
-        return bytes(stored)
+            stored = connection.execute(
+                "SELECT size, note FROM checkpoints WHERE log = ? AND partition = ? AND size = ?", key
+            ).fetchall()
+        ((_, kept),) = _CHECKPOINTS.rows(stored)
+        return bytes(kept)
 
     def add_signatures(self, log: int, partition: int, size: int, added: list[AddedSignature]) -> None:
         """See `SealStore.add_signatures`."""
@@ -116,11 +121,14 @@ class SqliteSeals:
                 " ORDER BY size DESC LIMIT ?",
                 (log, partition, _MAX_SIZE if below is None else below, limit),
             ).fetchall()
-            return [StoredCheckpoint(size, note, _added(connection, (log, partition, size))) for size, note in rows]
+            return [
+                StoredCheckpoint(size, note, _added(connection, (log, partition, size)))
+                for size, note in _CHECKPOINTS.rows(rows)
+            ]
 
 
 def _added(connection: sqlite3.Connection, key: tuple[int, int, int]) -> tuple[AddedSignature, ...]:
     rows = connection.execute(
         "SELECT key, time, line FROM signatures WHERE log = ? AND partition = ? AND size = ? ORDER BY key", key
     )
-    return tuple(AddedSignature(*row) for row in rows)
+    return tuple(AddedSignature(*row) for row in _SIGNATURES.rows(rows))

@@ -14,6 +14,7 @@ from typing import Any
 from trailseal.adapters.locks import CONSUMER_LOCK, FileLock
 from trailseal.adapters.logs.sqlite_subscription import PARTITION, Arrivals, SqliteSubscription
 from trailseal.adapters.logs.sqlite_writer import Batch, GroupCommit
+from trailseal.adapters.sqlite_cells import RECORD, Cells
 from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.adapters.sqlite_headers import decode_headers, encode_headers, erased_headers
 from trailseal.adapters.sqlite_schema import Schema
@@ -24,10 +25,13 @@ from trailseal.ports.clock import Clock
 from trailseal.ports.log import Bounds
 
 _MAX_OFFSET = 2**63 - 1
-_COLUMNS = "offset, timestamp_ms, CAST(key AS BLOB), CAST(value AS BLOB), CAST(headers AS BLOB)"
-"""Bytes whatever is stored: whoever edits the file may put a text there, and a verifier must read on."""
+_COLUMNS = f"offset, {RECORD}"
 _ORIGIN_BYTES = 16
 _ERASED_AT_ONCE = 10_000
+_ORIGIN = Cells("log", "state", origin=str)
+_END = Cells("log", "state", next=int, last_ms=int)
+_BOUNDS = Cells("log", "state", first=int | None, next=int)
+_READERS = Cells("log", "readers", name=str, next=int)
 
 _SCHEMA = Schema(
     what="log",
@@ -89,7 +93,7 @@ class SqliteLog:
         """See `EventLog.origin`."""
         if self._origin is None:
             with self._file.reading("name its origin") as connection:
-                (self._origin,) = _state(connection, "SELECT origin FROM state")
+                (self._origin,) = _state(connection, _ORIGIN)
         return self._origin
 
     def append(self, records: Sequence[NewRecord], partition: int | None = None) -> list[Position]:
@@ -182,7 +186,7 @@ class SqliteLog:
     def readers(self) -> dict[str, int]:
         """The next offset each group last told by `Subscription.commit`, for dashboards."""
         with self._file.reading("list its readers") as connection:
-            return dict(connection.execute("SELECT name, next FROM readers").fetchall())
+            return dict(_READERS.rows(connection.execute(f"SELECT {_READERS.names} FROM readers")))  # noqa: S608 - constants
 
     def close(self) -> None:
         """See `EventLog.close`."""
@@ -198,7 +202,7 @@ class SqliteLog:
 
     def _commit(self, group: Sequence[Batch]) -> None:
         with self._writing, self._connection.transaction("append") as connection:
-            first, last_ms = _state(connection, "SELECT next, last_ms FROM state")
+            first, last_ms = _state(connection, _END)
             now_ms = max(last_ms, self._clock.now_us() // 1000)
             for batch in group:
                 batch.first = first
@@ -231,7 +235,7 @@ def begin_next_epoch(path: Path) -> str:
     writing = WriteConnection(file)
     try:
         with writing.transaction("begin a new epoch") as connection:
-            (origin,) = connection.execute("SELECT origin FROM state").fetchone()
+            (origin,) = _state(connection, _ORIGIN)
             base, _, epoch = origin.rpartition("/")
             begun = f"{base}/{int(epoch) + 1}"
             connection.execute("UPDATE state SET origin = ?", (begun,))
@@ -248,15 +252,15 @@ def _schema_with_origin() -> Schema:
     return Schema(_SCHEMA.what, _SCHEMA.application_id, _SCHEMA.version, (*_SCHEMA.statements, first_row))
 
 
-def _state(connection: sqlite3.Connection, sql: str) -> tuple[Any, ...]:
-    row: tuple[Any, ...] | None = connection.execute(sql).fetchone()
+def _state(connection: sqlite3.Connection, cells: Cells, sql: str = "") -> tuple[Any, ...]:
+    row = cells.row(connection.execute(sql or f"SELECT {cells.names} FROM state").fetchone())  # noqa: S608 - constants
     if row is None:
         raise Unavailable("The log's file has lost its identity and its end: restore it from a backup.")
     return row
 
 
 def _bounds(connection: sqlite3.Connection) -> Bounds:
-    first, following = _state(connection, "SELECT (SELECT min(offset) FROM records), next FROM state")
+    first, following = _state(connection, _BOUNDS, "SELECT (SELECT min(offset) FROM records), next FROM state")
     return Bounds(following if first is None else first, following)
 
 
