@@ -272,3 +272,35 @@ def test_other_commands_say_in_one_line_that_a_cell_cannot_be_read(
                 assert told.count("\n") <= 1, (cell, values[0], told)
                 said.setdefault(cell, set()).add(told)
     assert any("which Trailseal never writes: restore the" in line for told in said.values() for line in told)
+
+
+def edited(sealed: Path, folder: Path, file: str, statement: str) -> Path:
+    data = Path(shutil.copytree(sealed, folder / "data"))
+    with closing(sqlite3.connect(data / file)) as connection:
+        assert connection.execute(statement).rowcount == 1
+        connection.commit()
+    return data
+
+
+def test_the_other_partitions_are_verified_where_a_head_is_damaged(
+    sealed: Path, key: VerifierKey, tmp_path: Path
+) -> None:
+    damaged = "INSERT INTO heads (log, partition, base, next, version) VALUES (1, 1, 0, 'a text', 1)"
+    data = edited(sealed, tmp_path, "ledger.sqlite", damaged)
+    with opened(data, "read") as engines:
+        result = verify_logs(engines.log, engines.index, engines.ledger, Trust(keys=(key,)))
+    (log,) = result.logs
+    assert (log.partition, log.signed) == (0, log.size)
+    assert {suspicion.kind for suspicion in result.suspicions} == {"damaged-tree"}
+    assert "table heads holds a text as next (log 1, partition 1)" in str(result.suspicions[0])
+
+
+def test_books_of_a_head_that_stands_anywhere_come_to_an_end(sealed: Path, tmp_path: Path) -> None:
+    data = edited(
+        sealed,
+        tmp_path,
+        "ledger.sqlite",
+        "UPDATE heads SET base = -4611686018427387904, next = 4611686018427387904",
+    )
+    status, _ = ended("reconcile", "--data", str(data))
+    assert status == EXIT_NO

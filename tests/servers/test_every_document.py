@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from flow.attack_contract import honest_records
+from flow.in_process import ended
 from flow.running import record
 from servers.deployment import PATIENCE_S, Deployment, deployment
 from servers.raw_elasticsearch import RawElasticsearch
 from servers.test_attacks import ClusterAttacker
 from servers.waiting import eventually
+from trailseal.cli import EXIT_NO, EXIT_UNAVAILABLE, EXIT_USAGE
 from trailseal.cli.verify import is_clean
-from trailseal.errors import IntegrityViolation, Unavailable
+from trailseal.errors import TrailsealError
 from trailseal.sealing.origin import SealedLog
 from trailseal.verification.trust import Trust
 from trailseal.verification.whole import verify_logs
@@ -26,8 +28,12 @@ pytestmark = pytest.mark.timeout(300)
 Steps = tuple[str | int, ...]
 
 LATER_S = time.time() + 3_600
+RECORDS = [record("e5", metadata={"n": 5}), record("e6"), *honest_records()[-284:]]
+SEALED = len(RECORDS) + 1
+OF_MANY_SHAPES = ("documents", "heads")
 FOR_PEOPLE = "says in words what the record itself says"
 ROW = "heads[head].rows.*"
+COMMANDS = (("reconcile",), ("keys", "show"), ("search", "--all"))
 NO_MATTER = {
     **dict.fromkeys(
         (
@@ -50,13 +56,12 @@ def cluster(
 ) -> Iterator[Deployment]:
     """Rows of the usual kinds, a full tile, two checkpoints, and no consumer any more."""
     folder = tmp_path_factory.mktemp("documents")
-    records = [record("e5", metadata={"n": 5}), record("e6"), *honest_records()[-284:]]
     with deployment(kafka_servers, elasticsearch_url, redis_url, folder, partitions=1) as made:
-        made.append(records[:9])
+        made.append(RECORDS[:9])
         consumer = made.consume()
         eventually(lambda: signed(made) == 10, PATIENCE_S)
-        made.append(records[9:])
-        eventually(lambda: signed(made) == len(records) + 1, PATIENCE_S)
+        made.append(RECORDS[9:])
+        eventually(lambda: signed(made) == SEALED, PATIENCE_S)
         consumer.kill()
         yield made
 
@@ -91,12 +96,19 @@ def other(value: Any) -> list[Any]:
     return [value + 1] if isinstance(value, int) else ["x"]
 
 
+def wrong(value: Any) -> list[Any]:
+    """Values of other types than the field is written with, and such that nothing decodes."""
+    if isinstance(value, int):
+        return ["a text", 1.5, None, 2**63]
+    return ["!", "\ud800", 7, {"a": 1}] if value is None else ["!", "\ud800", 7, None]
+
+
 def kind_of(part: str, name: str, source: dict[str, Any]) -> str:
     """Documents of one kind differ in nothing that verification looks at in another way."""
     if part == "heads":
         return name.partition(".")[0]
     if part == "checkpoints":
-        return "older" if source["size"] == 10 else "newest"
+        return "newest" if source["size"] == SEALED else "older"
     if part == "documents":
         return name.rstrip("0123456789/.")
     if part == "kept":
@@ -138,22 +150,46 @@ class Documents:
             if f"{part}[{kind}]" not in NO_MATTER:
                 yield f"{part}[{kind}] deleted", at, source, None
 
+    def wrong_fields(self) -> Iterator[tuple[str, bool, str, dict[str, Any], dict[str, Any]]]:
+        """Each field, one of each name, as what no Trailseal writes there; and whether that matters."""
+        tried = set()
+        for (part, kind), (at, source) in self.found.items():
+            for way, value in leaves(source):
+                called = max(names(part, kind if part in OF_MANY_SHAPES else "", way), key=len)
+                if called not in tried:
+                    tried.add(called)
+                    matters = not names(part, kind, way) & NO_MATTER.keys()
+                    for instead in wrong(value):
+                        yield called, matters, at, source, with_leaf(source, way, instead)
 
-def test_whoever_changes_a_document_is_found_or_it_is_no_matter(cluster: Deployment, raw: RawElasticsearch) -> None:
-    attacker = ClusterAttacker(cluster, raw)
+
+Clean = Callable[[], bool]
+
+
+@pytest.fixture
+def clean(cluster: Deployment, raw: RawElasticsearch) -> Clean:
+    """Tells whether `trailseal verify --key` would end with 0, an hour after the pipeline has stopped."""
     engines = cluster.engines
     log = SealedLog.stored(engines.ledger, 1, 0)
     assert log is not None
-    trust = Trust(keys=attacker.keys().verifiers(log.origin))
-    documents = Documents(raw, attacker.prefix)
+    trust = Trust(keys=ClusterAttacker(cluster, raw).keys().verifiers(log.origin))
 
-    def clean() -> bool:
+    def verified() -> bool:
         try:
             result = verify_logs(engines.log, engines.index, engines.ledger, trust, keeper=engines.keeper)
             return is_clean(engines, result, trust, LATER_S)
-        except (Unavailable, IntegrityViolation):
+        except TrailsealError:
             return False
 
+    return verified
+
+
+@pytest.fixture
+def documents(cluster: Deployment, raw: RawElasticsearch) -> Documents:
+    return Documents(raw, ClusterAttacker(cluster, raw).prefix)
+
+
+def test_whoever_changes_a_document_is_found_or_it_is_no_matter(clean: Clean, documents: Documents) -> None:
     assert clean()
     passed = []
     tried = 0
@@ -168,8 +204,38 @@ def test_whoever_changes_a_document_is_found_or_it_is_no_matter(cluster: Deploym
     assert tried > 100
 
 
-def test_what_is_no_matter_is_there(cluster: Deployment, raw: RawElasticsearch) -> None:
-    documents = Documents(raw, ClusterAttacker(cluster, raw).prefix)
+def test_a_field_of_another_type_is_found_and_never_a_traceback(clean: Clean, documents: Documents) -> None:
+    passed = []
+    tried = 0
+    for called, matters, at, before, after in documents.wrong_fields():
+        if documents.put(at, after):
+            tried += 1
+            if clean() and matters:
+                passed.append((called, after))
+            assert documents.put(at, before)
+    assert clean()
+    assert not passed
+    assert tried > 100
+
+
+def test_other_commands_say_in_one_line_that_a_field_cannot_be_read(
+    cluster: Deployment, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    said: dict[str, set[str]] = {}
+    for called, _, at, before, after in documents.wrong_fields():
+        if called not in said and documents.put(at, after):
+            for words in COMMANDS:
+                status, told = ended(*words)
+                assert status in {0, EXIT_NO, EXIT_USAGE, EXIT_UNAVAILABLE}, (called, told)
+                assert told.count("\n") <= 1, (called, told)
+                said.setdefault(called, set()).add(told)
+            assert documents.put(at, before)
+    assert any("Trailseal" in line for told in said.values() for line in told)
+
+
+def test_what_is_no_matter_is_there(documents: Documents) -> None:
     known = {
         name
         for (part, kind), (_, source) in documents.found.items()

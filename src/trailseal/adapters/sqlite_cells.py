@@ -18,6 +18,8 @@ RECORD: Final = (
 )
 """A record's columns, bytes and a number whatever is stored: a verifier reads on, and names what was edited."""
 
+_KEYS: Final = frozenset({"log", "partition", "offset", "number", "size", "name"})
+"""What tells which row it is, and nothing of an event."""
 _BYTES: Final = (bytes,)
 """Else msgspec takes a text for the base64 of bytes."""
 _FOUND: Final = {int: "a number", float: "a fraction", str: "a text", bytes: "bytes", type(None): "nothing"}
@@ -37,7 +39,7 @@ class Cells:
     Args:
         file: the noun for messages: ``log``, ``ledger``.
         table: whose they are.
-        columns: the type of each; those of numbers tell which row it is.
+        columns: the type of each.
     """
 
     def __init__(self, file: str, table: str, **columns: Any) -> None:
@@ -74,7 +76,9 @@ class Cells:
             if not _is_a(kind, cell)
         )
         place = ", ".join(
-            f"{name} {told}" for name, told in zip(self._columns, row, strict=True) if type(told) is int
+            f"{name} {told!r}"
+            for name, told in zip(self._columns, row, strict=True)
+            if name in _KEYS and _is_a(self._columns[name], told)
         )
         return (
             f"The {self._file}'s table {self._table} holds {_FOUND[type(cell)]} as {column}"

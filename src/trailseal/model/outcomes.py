@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from trailseal.model.record import Position
+from trailseal.model.record import Int64, Position
 
 OutcomeKind = Literal["duplicate", "id_collision", "dead_letter", "gap", "expired", "erased"]
 NOT_INDEXED: frozenset[str] = frozenset({"duplicate", "dead_letter", "gap", "expired", "erased"})
@@ -43,7 +43,7 @@ class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
 
     position: Position
     kind: OutcomeKind
-    count: int = 1
+    count: Int64 = 1
     of: Position | None = None
     code: str | None = None
     detail: str | None = None
@@ -115,12 +115,12 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 class Totals(msgspec.Struct, frozen=True, gc=False):
     """The books of one partition below its head, summed from the rows (collisions are among the indexed)."""
 
-    duplicates: int = 0
-    dead_letters: int = 0
-    gaps: int = 0
-    expired: int = 0
-    erased: int = 0
-    id_collisions: int = 0
+    duplicates: Int64 = 0
+    dead_letters: Int64 = 0
+    gaps: Int64 = 0
+    expired: Int64 = 0
+    erased: Int64 = 0
+    id_collisions: Int64 = 0
 
     @property
     def not_indexed(self) -> int:

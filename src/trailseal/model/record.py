@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 HEADER_ID = "trailseal-id"
@@ -17,6 +19,9 @@ HEADER_ERASED = "trailseal-erased"
 """Stands alone, without a value, for the headers of a record that was erased in place."""
 SALT_BYTES = 32
 
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What no engine stores as a larger number: where one is read, somebody changed it."""
+
 Headers = tuple[tuple[str, bytes | None], ...]
 ERASED_HEADERS: Headers = ((HEADER_ERASED, None),)
 
@@ -28,9 +33,9 @@ class Position(msgspec.Struct, frozen=True, order=True, gc=False, array_like=Tru
     (1 for the first), so a topic made anew or a restore never reuses a position.
     """
 
-    log: int
-    partition: int
-    offset: int
+    log: Int64
+    partition: Int64
+    offset: Int64
 
     def __str__(self) -> str:
         """``log/partition/offset``, as shown to people and used in URLs."""

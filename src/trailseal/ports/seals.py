@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from trailseal.model.record import Int64
+
 
 class AddedSignature(msgspec.Struct, frozen=True, gc=False):
     """A signature line that was added to a checkpoint after it was put: a witness's, or a second key's.
@@ -18,7 +20,7 @@ class AddedSignature(msgspec.Struct, frozen=True, gc=False):
     """
 
     key: str
-    time: int
+    time: Int64
     line: str
 
 

@@ -1,8 +1,6 @@
-"""The heads of a log that can be read: of one that somebody damaged, the others are verified all the same."""
+"""The heads of a log that can be read: where somebody damaged one, the others are verified all the same."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from trailseal.errors import IntegrityViolation
 from trailseal.model.outcomes import Head
@@ -12,7 +10,7 @@ from trailseal.verification.reading import WholeLog
 from trailseal.verification.suspicions import Suspicions
 
 
-def readable_heads(ledger: Ledger, log: WholeLog, number: int, suspicions: Suspicions) -> Iterator[Head]:
+def readable_heads(ledger: Ledger, log: WholeLog, number: int, suspicions: Suspicions) -> list[Head]:
     """The log's heads, by partition.
 
     Args:
@@ -25,14 +23,16 @@ def readable_heads(ledger: Ledger, log: WholeLog, number: int, suspicions: Suspi
         Unavailable: log or ledger does not answer.
     """
     try:
-        yield from ledger.heads(number)
-    except IntegrityViolation:
-        for partition in log.partitions():
-            try:
-                head = ledger.head(number, partition)
-            except IntegrityViolation as error:
-                at = Position(number, partition, 0)
-                suspicions.add_at("damaged-tree", at, detail=str(error).removesuffix("."))
-                continue
-            if head is not None:
-                yield head
+        return ledger.heads(number)
+    except IntegrityViolation as error:
+        damage = str(error)
+    heads = []
+    damaged: dict[int, str] = {}
+    for partition in log.partitions():
+        try:
+            heads.append(ledger.head(number, partition))
+        except IntegrityViolation as error:
+            damaged[partition] = str(error)
+    for partition, told in (damaged or {0: damage}).items():
+        suspicions.add_at("damaged-tree", Position(number, partition, 0), detail=told.removesuffix("."))
+    return [head for head in heads if head is not None]

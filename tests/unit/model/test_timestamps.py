@@ -94,3 +94,14 @@ def test_a_leap_second_is_the_first_second_of_the_next_day(text: str) -> None:
 def test_a_wrong_text_is_refused_with_its_rule(text: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         parse_rfc3339(text)
+
+
+@pytest.mark.parametrize(
+    ("us", "text", "its_month"),
+    [(2**63 * 1000, "9999-12-31T23:59", "9999.12"), (-(2**63) * 1000, "0001-01-01T00:00", "0001.01")],
+)
+def test_a_made_up_append_time_outside_the_calendar_is_written_as_its_end(
+    us: int, text: str, its_month: str
+) -> None:
+    assert format_rfc3339(us).startswith(text)
+    assert month(us) == its_month

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from elastic_transport import NodeConfig, Serializer, Transport, TransportError
 
+from trailseal.adapters.elasticsearch.damaged import damage_in
 from trailseal.adapters.elasticsearch.lines import Lines, OutOfTimeError, UnusableError
 from trailseal.adapters.elasticsearch.options import ElasticsearchOptions
 from trailseal.errors import PipelineFault, Unavailable
@@ -105,10 +106,14 @@ def decoded(decoder: msgspec.json.Decoder[_T], answer: Answer, what: str) -> _T:
 
     Raises:
         Unavailable: it is cut off or something else than Elasticsearch's answer (a proxy's page).
+        IntegrityViolation: a document in it is not as we write it: somebody changed it.
     """
     try:
         return decoder.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        damage = damage_in(answer.body, error, what)
+        if damage is not None:
+            raise damage from error
         raise Unavailable(f"Elasticsearch's answer to {what} cannot be read; it will be asked again") from error
 
 

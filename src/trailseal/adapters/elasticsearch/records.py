@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trailseal.model.record import Position, Record
+from trailseal.model.record import Int64, Position, Record
 
 
 class StoredRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -18,7 +18,7 @@ class StoredRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         headers: in order, values base64 in JSON.
     """
 
-    timestamp: int
+    timestamp: Int64
     value: str | None = None
     value_base64: bytes | None = None
     key: bytes | None = None

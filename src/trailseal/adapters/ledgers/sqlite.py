@@ -52,6 +52,8 @@ _HEADS = Cells("ledger", "heads", log=int, partition=int, base=int, next=int, ve
 _TOTALS = Cells(
     "ledger",
     "heads",
+    log=int,
+    partition=int,
     duplicates=int,
     dead_letters=int,
     gaps=int,
@@ -175,7 +177,7 @@ class SqliteLedger:
                 f"SELECT {_TOTALS.names} FROM heads WHERE log = ? AND partition = ?",  # noqa: S608 - constants
                 (log, partition),
             ).fetchone()
-        return Totals(*(_TOTALS.row(row) or ()))
+        return Totals(*(_TOTALS.row(row) or ())[2:])
 
     def recount(self, log: int, partition: int) -> Totals:
         """The same sums computed from the rows, for reconciling; reads every row of the partition."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import json
 from typing import Any, Final
 
 import msgspec
@@ -47,18 +47,13 @@ class StoredIdentity(msgspec.Struct, frozen=True, gc=False):
     log: int
     partition: int
     offset: int
-    content_hash: str = ""
+    content_hash: bytes = b""
     erased: bool = False
 
     @property
     def position(self) -> Position:
         """The position of the record that holds, or held, the id."""
         return Position(self.log, self.partition, self.offset)
-
-    @property
-    def digest(self) -> bytes:
-        """The content hash as bytes."""
-        return base64.b64decode(self.content_hash)
 
 
 IDENTITY_FIELDS: Final = ("log", "partition", "offset", "content_hash", "erased")
@@ -105,8 +100,11 @@ def difference(entry: Entry, source: bytes) -> str | None:
     made = _ENCODER.encode(event_document(entry))
     if made == source:
         return None
-    expected: dict[str, Any] = msgspec.json.decode(made)
-    stored: dict[str, Any] = msgspec.json.decode(source)
+    expected: dict[str, Any] = json.loads(made)
+    try:
+        stored: dict[str, Any] = json.loads(source)
+    except (ValueError, RecursionError):
+        return "JSON"
     if stored.get("erased"):
         return "missing"
     names = dict.fromkeys((*expected, *stored))
@@ -129,11 +127,14 @@ _STORED_EVENT: Final = msgspec.json.Decoder(_StoredEvent)
 def remade(month: str, document_id: str, source: bytes, project: Reproject) -> tuple[bytes, bool]:
     """A stored document by today's rules, and whether they made it.
 
-    A tombstone stays as it is, and so does what today's rules refuse or would name otherwise: what the books say is
-    indexed stays indexed, under the name it has.
+    A tombstone stays as it is, and so does what somebody damaged and what today's rules refuse or would name
+    otherwise: what the books say is indexed stays indexed, under the name it has.
     """
-    same = msgspec.json.encode(msgspec.json.decode(source)) if b"\n" in source else source
-    stored = _STORED_EVENT.decode(source)
+    same = source.replace(b"\n", b" ")
+    try:
+        stored = _STORED_EVENT.decode(source)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return same, False
     if stored.erased or stored.record is None:
         return same, False
     entry = project(rebuilt_record(Position(stored.log, stored.partition, stored.offset), stored.record))

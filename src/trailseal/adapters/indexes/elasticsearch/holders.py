@@ -56,4 +56,4 @@ def _holder(found: _Found) -> Present | Tombstone | Retry:
         return Retry("the id was taken a moment ago and is free now")
     if found.source.erased:
         return Tombstone(found.source.position)
-    return Present(found.source.position, found.source.digest)
+    return Present(found.source.position, found.source.content_hash)

@@ -23,7 +23,7 @@ from trailseal.adapters.indexes.elasticsearch.filters import NOT_ERASED, Clause
 from trailseal.adapters.indexes.elasticsearch.months import Months
 from trailseal.adapters.indexes.elasticsearch.stocktaking import counts, refreshed
 from trailseal.errors import PipelineFault, Rebuilding, Unavailable
-from trailseal.model.record import Position, Record
+from trailseal.model.record import Int64, Position, Record
 
 _AT_ONCE: Final = 1_000
 _NAMES_AT_ONCE: Final = 32
@@ -39,9 +39,9 @@ _GONE: Final = frozenset({404})
 
 
 class _Source(msgspec.Struct, frozen=True, gc=False):
-    log: int
-    partition: int
-    offset: int
+    log: Int64
+    partition: Int64
+    offset: Int64
     record: StoredRecord | None = None
 
 

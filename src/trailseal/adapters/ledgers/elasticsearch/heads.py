@@ -21,6 +21,7 @@ from trailseal.adapters.ledgers.elasticsearch.rows import Rows, row_key, well_fo
 from trailseal.adapters.ledgers.elasticsearch.store import DocumentStore, StoredDocument
 from trailseal.errors import Fenced, PipelineFault, Unavailable
 from trailseal.model.outcomes import Delta, Head, OutcomeRow, Totals
+from trailseal.model.record import Int64
 
 MAX_INLINE_ROWS: Final = 500
 CHUNK_ROWS: Final = 2_000
@@ -50,10 +51,10 @@ class HeadDocument(msgspec.Struct, frozen=True, omit_defaults=True):
         replaces: the last step's rows are removals, which take the place of what else is said of their positions.
     """
 
-    log: int
-    partition: int
-    base: int
-    next: int
+    log: Int64
+    partition: Int64
+    base: Int64
+    next: Int64
     totals: Totals = Totals()
     seal: bytes | None = None
     rows: tuple[OutcomeRow, ...] = ()

@@ -19,6 +19,7 @@ from trailseal.adapters.ledgers.elasticsearch.layout import CHECKPOINTS, TILES
 from trailseal.adapters.ledgers.elasticsearch.rows import all_there, bulk_line
 from trailseal.adapters.ledgers.elasticsearch.store import DocumentStore
 from trailseal.errors import Fenced, Unavailable
+from trailseal.model.record import Int64
 from trailseal.ports.seals import AddedSignature, StoredCheckpoint
 
 _READ_AT_ONCE: Final = 200
@@ -40,9 +41,9 @@ class _Checkpoint(msgspec.Struct, frozen=True, gc=False):
         added: the newest added signature of each key.
     """
 
-    log: int
-    partition: int
-    size: int
+    log: Int64
+    partition: Int64
+    size: Int64
     note: bytes
     added: tuple[AddedSignature, ...] = ()
 
