@@ -20,7 +20,7 @@ HEADER_ERASED = "trailseal-erased"
 SALT_BYTES = 32
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""What no engine stores as a larger number: where one is read, somebody changed it."""
+"""A number that every engine can hold: where a larger one is read, somebody else wrote it."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
 ERASED_HEADERS: Headers = ((HEADER_ERASED, None),)
