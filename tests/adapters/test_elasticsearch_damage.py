@@ -7,6 +7,7 @@ import pytest
 
 from trailseal.adapters.elasticsearch.connection import Answer, decoded
 from trailseal.adapters.indexes.elasticsearch.answers import PAGE_ANSWER
+from trailseal.adapters.indexes.elasticsearch.documents import remade
 from trailseal.errors import IntegrityViolation, Unavailable
 
 SHARDS = {"total": 1, "successful": 1, "failed": 0}
@@ -50,3 +51,16 @@ def test_half_a_surrogate_pair_in_a_document_is_a_violation() -> None:
 def test_an_answer_that_is_none_is_asked_for_again(body: bytes) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):
         decoded(PAGE_ANSWER, Answer(200, body), "a search")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [b'{"log":"one","partition":0,"offset":7}', b'{"log":1,"partition":0,"offset":7,"record":{"key":"!"}}'],
+)
+def test_a_damaged_document_stays_as_it_is_where_its_month_is_made_anew(source: bytes) -> None:
+    assert remade("2026.03", "e1", source, lambda _: pytest.fail("nothing can be projected")) == (source, False)
+    spread = source.replace(b",", b",\n")
+    same, made = remade("2026.03", "e1", spread, lambda _: pytest.fail("nothing can be projected"))
+    assert not made
+    assert b"\n" not in same
+    assert msgspec.json.decode(same) == msgspec.json.decode(source)
