@@ -6,6 +6,8 @@ edits its real files or documents; what only one profile can have done to it sta
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -14,9 +16,11 @@ import pytest
 
 from flow.running import event, record
 from trailseal.bootstrap import Engines
+from trailseal.cli.verify import is_clean
 from trailseal.formats import decode_record
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.edge import RightEdge
+from trailseal.merkle.leaf import LeafEntry
 from trailseal.merkle.notes import Note
 from trailseal.merkle.signing import sign_note
 from trailseal.merkle.tiles import TileName
@@ -128,11 +132,17 @@ class AttackContract:
     def _at(self, attacker: Attacker) -> None:
         self.attacker = attacker
 
-    def verified(self, wanted: Range | None = None, **trust: object) -> Verification:
+    def verified(self, wanted: Range | None = None, *, later_s: float = 0, **trust: object) -> Verification:
         engines = self.attacker.engines()
         keys = self.attacker.keys().verifiers(sealed_log(engines).origin)
         given = Trust(**({"keys": tuple(keys)} | trust))  # type: ignore[arg-type] # as each test names them
-        return verify_logs(engines.log, engines.index, engines.ledger, given, wanted=wanted)
+        return verify_logs(
+            engines.log, engines.index, engines.ledger, given, wanted=wanted, now_s=lambda: time.time() + later_s
+        )
+
+    def clean(self, wanted: Range | None = None, **trust: object) -> bool:
+        """Whether `trailseal verify` would end with 0, an hour after the pipeline has stopped."""
+        return is_clean(self.verified(wanted, later_s=3_600, **trust), Trust())
 
     def found(self, **trust: object) -> list[tuple[str, int]]:
         return [(one.kind, one.position.offset) for one in self.verified(**trust).suspicions]
@@ -282,8 +292,59 @@ class AttackContract:
         state = SealState(RightEdge().grown(entries).edge, SealState.of(head.seal).weeks)
         self.attacker.put_head(log.offset_of(size), state.to_bytes())
         self.attacker.put_checkpoints([(one.size, one.note) for one in earlier])
-        assert self.found() == [], "the holder of all stores and keys cannot be caught by them alone"
-        assert self.found(kept=(kept,)) == [("rolled-back", log.offset_of(size))]
+        rows = ("false-outcome", DUPLICATE)
+        assert self.found() == [rows], "but for rows left behind, the holder of all stores and keys is not caught"
+        assert not self.clean(), "what stands behind the head is older than a running pipeline leaves it"
+        assert self.found(kept=(kept,)) == [("rolled-back", log.offset_of(size)), rows]
+
+    def without_the_newest_signature(self) -> None:
+        stored = self.attacker.engines().ledger.seals.checkpoints(1, 0)
+        self.attacker.put_checkpoints([(one.size, one.note) for one in stored if one.size <= EARLIER + 1])
+
+    def test_what_the_newest_signature_does_not_cover_is_not_clean_whatever_is_asked_for(self) -> None:
+        tree = tree_of(self.attacker.engines())
+        first = LeafEntry.decode(tree.entry(1)).time_ms
+        before, behind = Range(only=frozenset({(1, 0, 41)})), Range(only=frozenset({(1, 0, EARLIER + 41)}))
+        asked = (None, before, behind, Range(from_ms=first), Range(to_ms=first))
+        assert [self.clean(one) for one in asked] == [True] * len(asked)
+        self.without_the_newest_signature()
+        assert [self.clean(one) for one in asked] == [False, True, False, False, True]
+        assert self.found() == []
+
+    @pytest.mark.parametrize(("log", "partition", "offset"), [(1, 0, RECORDS), (1, 7, 0), (9, 0, 0)])
+    def test_a_forged_document_that_is_asked_for_by_itself_is_foreign(
+        self, log: int, partition: int, offset: int
+    ) -> None:
+        forged = changed(self.entry_at(41), position=Position(log, partition, offset), id="forged")
+        self.attacker.add_document(msgspec.structs.replace(forged, document_id="acme/forged"))
+        asked = Range(only=frozenset({(log, partition, offset)}))
+        (one,) = self.verified(asked).suspicions
+        assert (one.kind, one.position) == ("foreign-document", Position(log, partition, offset))
+
+    @pytest.mark.parametrize("kind", ["gap", "dead_letter"])
+    def test_two_rows_of_one_record_contradict_each_other(self, kind: Any) -> None:
+        self.attacker.add_row(OutcomeRow(Position(1, 0, DUPLICATE), kind))
+        assert ("false-outcome", DUPLICATE) in self.found()
+
+    def test_a_row_of_what_was_never_taken_in_is_a_false_outcome(self) -> None:
+        self.attacker.add_row(OutcomeRow(Position(1, 0, RECORDS + 9), "duplicate", of=Position(1, 0, 5)))
+        assert self.found() == [("false-outcome", RECORDS + 9)]
+
+    def test_an_event_that_is_called_refused_by_its_index_is_not_clean(self) -> None:
+        true = self.entry_at(41)
+        self.attacker.replace_document(true, None)
+        self.attacker.keep(true.record)
+        row = OutcomeRow(Position(1, 0, 41), "dead_letter", code="too-large", tenant_id="acme", event_id="e41")
+        self.attacker.add_row(row)
+        result = self.verified()
+        assert [one.kind for one in result.suspicions] == []
+        assert ["1/0/41" in sentence for sentence in result.unsettled] == [True]
+        assert not self.clean()
+
+    def test_a_checkpoint_kept_of_a_log_that_is_not_here_is_not_clean(self) -> None:
+        kept = dataclasses.replace(self.newest(), origin="audit.example/embedded/other/1/0")
+        assert not self.clean(kept=(kept,))
+        assert self.clean(kept=(self.newest(),))
 
     def test_an_altered_genesis_is_damage_of_the_tree(self) -> None:
         document = self.attacker.engines().ledger.document("seal/genesis/1/0")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,17 +77,19 @@ def edited(file: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def log_key(data: Path) -> VerifierKey:
+def log_key(data: Path, number: int = 1) -> VerifierKey:
     with opened(data, "read") as engines:
-        log = SealedLog.stored(engines.ledger, 1, 0)
+        log = SealedLog.stored(engines.ledger, number, 0)
         assert log is not None
         return KeyFile(data / "seal.key").ring().verifiers(log.origin)[0]
 
 
-def verified(data: Path, wanted: Range | None = None, **trust: object) -> Verification:
+def verified(
+    data: Path, wanted: Range | None = None, now_s: Callable[[], float] = time.time, **trust: object
+) -> Verification:
     given = Trust(**({"keys": (log_key(data),)} | trust))  # type: ignore[arg-type] # as each test names them
     with opened(data, "read") as engines:
-        return verify_logs(engines.log, engines.index, engines.ledger, given, wanted=wanted)
+        return verify_logs(engines.log, engines.index, engines.ledger, given, wanted=wanted, now_s=now_s)
 
 
 def found(data: Path, **trust: object) -> list[tuple[str, int]]:
@@ -279,9 +282,9 @@ def reseal(data: Path) -> None:
         ledger.executemany("INSERT INTO checkpoints VALUES (?, ?, ?, ?)", notes)
 
 
-def newest_checkpoint(data: Path) -> Checkpoint:
+def newest_checkpoint(data: Path, number: int = 1) -> Checkpoint:
     with opened(data, "read") as engines:
-        stored = engines.ledger.seals.checkpoint(1, 0)
+        stored = engines.ledger.seals.checkpoint(number, 0)
         assert stored is not None
         return Checkpoint.parse(merged(stored).text)
 

@@ -17,6 +17,7 @@ import pytest
 from flow.embedded import REFRESH_S, assert_balanced, offsets, opened
 from flow.erasure_child import PLACES as STEPS
 from flow.running import caught_up, record, running, until
+from flow.test_attacks import verified
 from flow.test_commands import rows, trailseal
 from trailseal.bootstrap import Engines
 from trailseal.cli.pipeline import make_consumer
@@ -111,6 +112,17 @@ def test_nothing_of_an_erased_subject_is_left_and_the_books_balance(tmp_path: Pa
         assert engines.ledger.kept(Position(before.log, 0, 8)) is None
         assert CANARY.encode() not in bytes_of(data)
     assert CANARY.encode() not in bytes_of(data)
+
+
+def test_another_event_under_the_id_of_an_erased_one_stays_a_collision(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with piped(data) as engines:
+        fill(engines)
+        engines.log.append([order(engines, data, 2, 4)])
+        until(lambda: caught_up(engines.log, engines.ledger))
+        assert kinds(engines) == {2: "erased", 4: "erased", 6: "id_collision", 8: "dead_letter"}
+    result = verified(data)
+    assert (result.suspicions, result.logs[0].unprovable) == ((), 1)
 
 
 def test_a_retry_and_a_rebuild_do_not_bring_it_back(tmp_path: Path) -> None:

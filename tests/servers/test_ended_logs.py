@@ -26,6 +26,7 @@ from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry
 from trailseal.model.record import NewRecord, Position, Record
 from trailseal.sealing.checkpoints import added_signature, merged
+from trailseal.sealing.ended import MOVED_IN
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
@@ -282,6 +283,30 @@ def test_an_ended_partition_without_its_head_is_missed(cluster: Deployment, atta
     attacker.put("trailseal-heads", head_id(1, at.partition), None)
     kinds = {kind for kind, _ in found(cluster)}
     assert {"damaged-tree", "foreign-document"} <= kinds
+
+
+def test_an_ended_log_that_a_note_calls_moved_is_verified_all_the_same(
+    cluster: Deployment, attacker: ClusterAttacker
+) -> None:
+    attacker.replace_document(old_event(cluster, "old15"), None)
+    name = f"{MOVED_IN}{cluster.engines.ledger.logs()[1]}"
+    attacker.put("trailseal-documents", name, {"name": name, "content": {"text": "{}"}})
+    assert [kind for kind, _ in found(cluster)] == ["deleted-record"]
+
+
+def test_a_partition_taken_out_of_the_books_with_its_documents_is_not_clean(
+    cluster: Deployment, attacker: ClusterAttacker
+) -> None:
+    engines = cluster.engines
+    for item in engines.log.read(1, 0, 1_000, 1 << 20):
+        made = decoded(item, engines.log.origin) if isinstance(item, Record) else None
+        if made is not None:
+            attacker.replace_document(made, None)
+    attacker.put("trailseal-heads", head_id(2, 1), None)
+    attacker.put("trailseal-documents", "seal/genesis/2/1", None)
+    result = verified(cluster)
+    assert any("Partition 1 of the log" in sentence for sentence in result.unsettled)
+    assert cluster.run("verify").returncode != 0
 
 
 def test_a_checkpoint_kept_of_an_ended_log_is_held_against_it(cluster: Deployment) -> None:

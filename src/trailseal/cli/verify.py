@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,19 +16,20 @@ from trailseal.cli.output import Form, as_table, draw_table, notice, progress_ba
 from trailseal.cli.pipeline import calm_the_collector
 from trailseal.cli.verify_file import verify_file
 from trailseal.errors import InvalidQuery, Unavailable, UsageError
+from trailseal.model.projection import Hit, SortKey
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import format_rfc3339
+from trailseal.ports.index import EventIndex
 from trailseal.query.times import Bound, parse_bound, resolve
-from trailseal.verification.result import Range, Verification
+from trailseal.verification.result import Range, Verification, VerifiedLog
 from trailseal.verification.suspicions import MEANING, Suspicion
 from trailseal.verification.trust import Trust, trust_from
 from trailseal.verification.whole import verify_logs
 
 EXIT_TAMPERED = 1
 EXIT_UNVERIFIED = 2
-_NOT_IN_THE_BOOKS = 0
 _US_IN_MS = 1_000
-_SAME_ID = 64
+_PAGE = 1_000
 _SIGNED_WITHIN_S = 120
 """A pipeline that runs signs what it seals within seconds; behind an older end anybody can have written."""
 _COSIGNED_WITHIN_S = 300
@@ -78,14 +78,13 @@ def verify(
         engines = open_engines(settings_from(config, data=data), "read")
         try:
             result = _verify(engines, trust, _range(engines, event_id, tenant, time_from, time_to))
-            holding = _holding(engines)
         finally:
             engines.close()
     except Unavailable as error:
         notice(f"trailseal: {error}")
         raise typer.Exit(EXIT_UNVERIFIED) from error
     _write(result, form)
-    _end(tampered=bool(result.suspicions), undecided=_undecided(result, trust, holding, time.time()))
+    _end(tampered=bool(result.suspicions), undecided=_undecided(result, trust))
 
 
 def _end(*, tampered: bool, undecided: bool) -> NoReturn:
@@ -127,11 +126,20 @@ def _range(
     query = Query(
         tenants=None if tenant is None else (tenant,), conditions=(Condition(Field.ID, (Exact(event_id),)),)
     )
-    hits = engines.index.search(query, None, _SAME_ID)
-    if not hits:
+    positions = [hit.key.position for hit in _every_hit(engines.index, query)]
+    if not positions:
         raise UsageError("No event has this id here; if it should, verify the whole log.")
-    positions = (hit.key.position for hit in hits)
-    return Range(only=frozenset((one.log, one.partition, one.offset) for one in positions))
+    return Range(only=frozenset((one.log, one.partition, one.offset) for one in positions), event_id=event_id)
+
+
+def _every_hit(index: EventIndex, query: Query) -> Iterator[Hit]:
+    after: SortKey | None = None
+    while True:
+        hits = index.search(query, after, _PAGE)
+        yield from hits
+        if len(hits) < _PAGE:
+            return
+        after = hits[-1].key
 
 
 def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:
@@ -145,34 +153,37 @@ def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:
     return None if us is None else us // _US_IN_MS
 
 
-def _holding(engines: Engines) -> frozenset[tuple[int, int]]:
-    """Log and partition of those that ever held a record, whatever the ledger says of them."""
-    number = engines.ledger.log_number(engines.log.origin) or _NOT_IN_THE_BOOKS
-    partitions = engines.log.partitions()
-    return frozenset((number, partition) for partition in partitions if engines.log.bounds(partition).next)
-
-
-def _undecided(result: Verification, trust: Trust, holding: frozenset[tuple[int, int]], now_s: float) -> bool:
+def _undecided(result: Verification, trust: Trust) -> bool:
     """Whether nothing was found only because what was asked for could not be looked at.
 
     A partition that nobody wrote to has no tree and no signature, and leaves nothing open.
     """
-    used = [log for log in result.logs if log.size or (log.log, log.partition) in holding]
-    unknown = any(log == _NOT_IN_THE_BOOKS for log, _ in holding)
-    if not used or unknown or any(not log.signed or log.unopened or log.unvouched for log in used):
+    used = [log for log in result.logs if log.size]
+    if not used or result.unsettled or any(not log.signed or log.unopened or log.unvouched for log in used):
         return True
-    unsigned_ms = [log.unsigned_since_ms for log in used if log.unsigned_since_ms is not None]
-    if unsigned_ms and now_s - min(unsigned_ms) / 1e3 > _SIGNED_WITHIN_S:
+    if any(_is_unsigned(log) for log in used):
         return True
-    return trust.quorum > 0 and any(
-        log.cosigned is None or (log.cosigned < log.signed and now_s - (log.cosigned_at or 0) > _COSIGNED_WITHIN_S)
-        for log in used
-    )
+    return trust.quorum > 0 and any(_is_uncosigned(log) for log in used)
 
 
-def is_clean(engines: Engines, result: Verification, trust: Trust, now_s: float) -> bool:
-    """Whether nothing was found and nothing is left open at that time, POSIX seconds: exit status 0."""
-    return not result.suspicions and not _undecided(result, trust, _holding(engines), now_s)
+def _is_uncosigned(log: VerifiedLog) -> bool:
+    """Whether witnesses have not seen its end, or not for longer than a log that grows may leave them behind."""
+    if log.cosigned is None:
+        return True
+    return log.cosigned < log.signed and log.as_of - (log.cosigned_at or 0) > _COSIGNED_WITHIN_S
+
+
+def _is_unsigned(log: VerifiedLog) -> bool:
+    """Whether what no signature covers of it is older than a running pipeline leaves it, or not of this time."""
+    since_ms, until_ms = log.unsigned_since_ms, log.unsigned_until_ms
+    if since_ms is None or until_ms is None:
+        return False
+    return max(log.as_of - since_ms / 1e3, until_ms / 1e3 - log.as_of) > _SIGNED_WITHIN_S
+
+
+def is_clean(result: Verification, trust: Trust) -> bool:
+    """Whether nothing was found and nothing is left open: exit status 0."""
+    return not result.suspicions and not _undecided(result, trust)
 
 
 def _line(suspicion: Suspicion) -> dict[str, Any]:
@@ -205,8 +216,8 @@ def _write(result: Verification, form: Form) -> None:
         notice(str(suspicion))
     if result.untold:
         notice(f"... and {result.untold:,} more.")
-    for question in result.open_questions:
-        notice(question)
+    for sentence in (*result.unsettled, *result.open_questions):
+        notice(sentence)
     if as_table(form):
         found = len(result.suspicions) + result.untold
         notice(f"TAMPERING: {found:,} findings." if found else "Nothing was found that is not as it was sealed.")

@@ -17,6 +17,7 @@ from trailseal.model.timestamps import format_rfc3339
 from trailseal.ports.clock import Clock
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
+from trailseal.sealing.ended import reason_of_move
 
 _FIRST: Final = 1
 
@@ -124,7 +125,7 @@ def begin_epoch(log: EventLog, ledger: Ledger, clock: Clock, reason: str) -> New
 
 def begin_moved(ledger: Ledger, origin: str, source: str, clock: Clock) -> int:
     """Give a log the next number, and note that another one was moved into it; its number. Idempotent."""
-    body = msgspec.json.encode(Epoch(int(origin.rpartition("/")[2]), f"moved from {source}", _now(clock)))
+    body = msgspec.json.encode(Epoch(int(origin.rpartition("/")[2]), reason_of_move(source), _now(clock)))
     with suppress(Fenced):
         ledger.put_document(_name(_base(origin)), body, None)
     return ledger.register_log(origin)

@@ -7,7 +7,6 @@ exactly as its record says.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,8 +14,8 @@ from typing import Final
 from trailseal.model.outcomes import NOT_INDEXED, REMOVED, Head, OutcomeRow
 from trailseal.model.projection import Entry, colliding
 from trailseal.model.record import Position, Record
-from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
+from trailseal.verification.documents import DocumentCheck
 from trailseal.verification.orders import Orders
 from trailseal.verification.reading import WholeLog, decoded
 from trailseal.verification.suspicions import Suspicions
@@ -32,29 +31,26 @@ class ClaimCheck:
     Attributes:
         log: the records.
         ledger: the rows.
-        index: the documents.
+        documents: told which events have to have one.
         head: of the partition.
         origin: the event log's identity, from which ids are derived.
         orders: of lawful removals.
-        unprovable: rows that say what nobody outside could check: an index's own refusal, an event that came again
-            after it was erased.
-        due: of the documents looked at so far, see `EventIndex.due`.
-        doubtful: offsets of which something was found already, or whose record says nothing about their document.
+        unprovable: rows that say what nobody outside could check: that something came before, or again, which was
+            erased.
+        refused: where a row says that the index refused an event: which one that is an event by all its rules never
+            has to.
     """
 
     log: WholeLog
     ledger: Ledger
-    index: EventIndex
+    documents: DocumentCheck
     head: Head
     origin: str
     orders: Orders
     suspicions: Suspicions
     unprovable: int = 0
-    due: Counter[str] = field(default_factory=Counter)
-    doubtful: set[int] = field(default_factory=set)
-    _wanted: list[Entry] = field(default_factory=list)
-    _originals: list[Entry] = field(default_factory=list)
-    _missing: set[int] = field(default_factory=set)
+    refused: list[Position] = field(default_factory=list)
+    _contradicted: set[int] = field(default_factory=set)
     _named: dict[Position, Record] = field(default_factory=dict)
     _kept: dict[Position, Record] = field(default_factory=dict)
 
@@ -99,7 +95,7 @@ class ClaimCheck:
             damaged: offsets whose record is not; what is said of them cannot be judged.
         """
         unjudged = set(damaged)
-        self.doubtful |= unjudged
+        self.documents.doubtful |= unjudged
         self._named = self._named_by(rows, records)
         kinds = ("dead_letter", "duplicate") if self.log.forgets else ("dead_letter",)
         kept = (row.position for row in rows.values() if row.kind in kinds)
@@ -116,12 +112,15 @@ class ClaimCheck:
             expected.add(offset)
             if offset not in unjudged and record is not None:
                 self._indexed(record, row)
-        self.due += self.index.due(self._wanted)
-        self._settle()
-        self._documents(span, expected, records)
+        self.documents.check(span, expected, records, self._decoded)
 
-    def beside(self, rows: Mapping[int, OutcomeRow], records: Iterable[Record]) -> bool:
-        """Note documents that are found by more than their records say; whether there was any.
+    def is_named(self, record: Record, event_id: str) -> bool:
+        """Whether the record's event has this id."""
+        made = self._decoded(record)
+        return made is not None and made.projection.id == event_id
+
+    def entries(self, rows: Mapping[int, OutcomeRow], records: Iterable[Record]) -> list[Entry]:
+        """What has to be indexed of these records.
 
         Args:
             rows: of these records.
@@ -131,14 +130,9 @@ class ClaimCheck:
         for record in records:
             row = rows.get(record.position.offset)
             made = None if row is not None and row.kind in NOT_INDEXED else self._decoded(record)
-            if made is not None and record.position.offset not in self.doubtful:
+            if made is not None:
                 entries.append(made if row is None else colliding(made))
-        found = False
-        for made, name in zip(entries, self.index.beside(entries), strict=True):
-            if name is not None:
-                found = True
-                self._edited(made, name)
-        return found
+        return entries
 
     def rows(self, start: int, stop: int) -> dict[int, OutcomeRow]:
         """What the ledger says of the offsets in [start, stop) that are not simply indexed."""
@@ -146,9 +140,11 @@ class ClaimCheck:
         for row in self.ledger.outcomes(self.head.log, self.head.partition, start, stop):
             first = row.position.offset
             for offset in range(max(first, start), min(first + row.count, stop)):
-                known = rows.get(offset)
-                if known is None or known.kind not in NOT_INDEXED or row.kind == "erased":
-                    rows[offset] = row
+                known = rows.setdefault(offset, row)
+                if known is not row and offset not in self._contradicted:
+                    self._contradicted.add(offset)
+                    detail = f"{known.kind} and {row.kind}: one offset has two rows"
+                    self.suspicions.add("false-outcome", offset, detail=detail)
         return rows
 
     def _indexed(self, record: Record, row: OutcomeRow | None) -> None:
@@ -158,49 +154,20 @@ class ClaimCheck:
             self.suspicions.add("false-outcome", offset, detail="it counts as indexed and is no event")
             return
         if row is not None and row.kind == "id_collision":
-            other = None if row.of is None else self._event_at(row.of)
-            if other is None or other.document_id != made.document_id or other.month != made.month:
-                self._false(made, "it counts as an id collision, and nothing at the named position has its id")
-            elif _same(made) == _same(other):
-                self._false(made, f"it counts as an id collision with {row.of}, which is the same event")
-            elif not _came_before(other, made):
-                self._false(made, f"it counts as an id collision with {row.of}, which came later")
+            self._collision(row, record, made)
             made = colliding(made)
-        self._wanted.append(made)
+        self.documents.expect(made)
 
-    def _settle(self) -> None:
-        wanted, self._wanted = [*self._wanted, *self._originals], []
-        self._originals = []
-        for made, difference in zip(wanted, self.index.compare(wanted), strict=True):
-            if difference is None:
-                continue
-            offset = made.projection.position.offset
-            self.doubtful.add(offset)
-            if difference == "missing":
-                self._missing.add(offset)
-                self._unfound(made, None)
-            else:
-                self._edited(made, difference)
-
-    def _edited(self, made: Entry, name: str) -> None:
-        projection = made.projection
-        self.suspicions.add(
-            "edited-projection",
-            projection.position.offset,
-            tenant_id=projection.tenant_id,
-            event_id=projection.id,
-            detail=f"the field {name}",
-        )
-
-    def _unfound(self, made: Entry, detail: str | None) -> None:
-        projection = made.projection
-        self.suspicions.add(
-            "missing-document",
-            projection.position.offset,
-            tenant_id=projection.tenant_id,
-            event_id=projection.id,
-            detail=detail,
-        )
+    def _collision(self, row: OutcomeRow, record: Record, made: Entry) -> None:
+        other = None if row.of is None else self._event_at(row.of)
+        if other is None and self._was_removed(row.of, record):
+            self.unprovable += 1
+        elif other is None or other.document_id != made.document_id or other.month != made.month:
+            self._false(made, "it counts as an id collision, and nothing at the named position has its id")
+        elif _same(made) == _same(other):
+            self._false(made, f"it counts as an id collision with {row.of}, which is the same event")
+        elif not _came_before(other, made):
+            self._false(made, f"it counts as an id collision with {row.of}, which came later")
 
     def _claimed_absent(self, row: OutcomeRow, offset: int, record: Record | None) -> None:
         """A row that explains why there is no document."""
@@ -227,7 +194,7 @@ class ClaimCheck:
         if row.tenant_id is None:
             self._false(made, f"it counts as a dead letter ({row.code}) and is an event")
         else:
-            self.unprovable += 1
+            self.refused.append(record.position)
 
     def _duplicate(self, row: OutcomeRow, record: Record) -> None:
         made = self._decoded(record)
@@ -251,15 +218,15 @@ class ClaimCheck:
         elif not _came_before(original, made):
             self._false(made, f"it counts as a duplicate of {row.of}, which came later")
         else:
-            self._originals.append(original)
+            self.documents.expect_original(original)
 
-    def _was_removed(self, position: Position | None, duplicate: Record) -> bool:
-        """Whether an order removed what a duplicate is of, after the duplicate had come; in whichever log."""
+    def _was_removed(self, position: Position | None, later: Record) -> bool:
+        """Whether an order removed the first of an id after another one had come; in whichever log."""
         if position is None:
             return False
         at = position.offset
         row = next(self.ledger.outcomes(position.log, position.partition, at, at + 1, REMOVED), None)
-        if row is None or not self.orders.was_of(row, duplicate):
+        if row is None or not self.orders.was_of(row, later):
             return False
         if (position.log, position.partition) == (self.head.log, self.head.partition):
             return self.orders.objection(row, at) is None
@@ -292,24 +259,6 @@ class ClaimCheck:
             event_id=projection.id,
             detail=detail,
         )
-
-    def _documents(self, span: range, expected: set[int], records: Mapping[int, Record]) -> None:
-        """What searches find in a run of offsets, against what they have to find."""
-        seen: set[int] = set()
-        for offset in self.index.offsets(self.head.log, self.head.partition, span.start, span.stop):
-            if offset not in expected or offset in seen:
-                self.doubtful.add(offset)
-            if offset not in expected:
-                self.suspicions.add("foreign-document", offset, detail="the ledger says that there is none")
-            elif offset in seen:
-                self.suspicions.add("foreign-document", offset, detail="a second one for this position")
-            seen.add(offset)
-        for offset in sorted((expected & records.keys()) - seen - self._missing):
-            made = self._decoded(records[offset])
-            if made is not None:
-                self.doubtful.add(offset)
-                self._unfound(made, "there is one, and no search comes upon it")
-        self._missing.clear()
 
 
 def _same(made: Entry) -> tuple[str, str, bytes]:

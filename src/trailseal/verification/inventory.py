@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from trailseal.model.record import Position
 from trailseal.ports.index import EventIndex
-from trailseal.ports.ledger import Ledger
+from trailseal.verification.ends import outside
+from trailseal.verification.partition import PartitionCheck
 from trailseal.verification.suspicions import Suspicions
 
 _END: Final = 2**62
 
 
-def check_inventory(index: EventIndex, ledger: Ledger, suspicions: Suspicions) -> None:
+def check_inventory(index: EventIndex, checks: Sequence[PartitionCheck], suspicions: Suspicions) -> None:
     """Note what no partition's own check looks at.
 
+    Args:
+        index: the documents.
+        checks: of all partitions, done.
+        suspicions: told what is found.
+
     Raises:
-        Unavailable: index or ledger does not answer.
+        Unavailable: the index does not answer.
     """
-    known = {(head.log, head.partition) for number in ledger.logs() for head in ledger.heads(number)}
     held = index.inventory()
-    for log, partition in sorted(held.documents.keys() - known):
-        at = index.offsets(log, partition, 0, _END)
-        suspicions.add_at(
-            "foreign-document",
-            Position(log, partition, min(at, default=0)),
-            detail=f"{held.documents[log, partition]:,} of a partition that was never taken in",
-        )
+    known = {check.place: check for check in checks}
+    for place, count in sorted(held.documents.items()):
+        check = known.get(place)
+        more = count if check is None else count - check.documents - outside(index, check.head)
+        if check is None:
+            at = min(index.offsets(*place, 0, _END), default=0)
+            detail = f"{more:,} of a partition that was never taken in"
+            suspicions.add_at("foreign-document", Position(*place, at), detail=detail)
+        elif more > 0 and check.result and not check.suspicions.all:
+            detail = f"{more:,} that stand at no offset of the log"
+            suspicions.add_at("foreign-document", Position(*place, check.head.base), detail=detail)
     if held.unplaced:
         suspicions.add("foreign-document", 0, detail=f"{held.unplaced:,} that name no log and partition")
     for sentence in index.alterations():

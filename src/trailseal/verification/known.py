@@ -14,10 +14,12 @@ class Verified:
 
     Attributes:
         ends: how logs ended, as the first leaves of those after them say.
+        origins: of every log that was held against the checkpoints that the auditor kept of it.
     """
 
     def __init__(self) -> None:
         self.ends = NamedEnds()
+        self.origins: set[str] = set()
         self._orders: dict[tuple[int, int], Callable[[], GenuineOrders]] = {}
 
     def add(self, head: Head, orders: Callable[[], GenuineOrders]) -> None:

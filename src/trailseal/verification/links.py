@@ -50,14 +50,22 @@ class NamedEnds:
 
 def check_links(
     ledger: Ledger, log: SealedLog, kept: Sequence[Checkpoint], suspicions: Suspicions, open_questions: list[str]
-) -> None:
+) -> set[str]:
     """Hold the final checkpoints in a genesis against the earlier logs' own trees and against kept checkpoints.
+
+    Then those in the geneses of these logs, and so on, back to the first.
+
+    Returns:
+        The origins of all of them.
 
     Raises:
         Unavailable: the ledger does not answer.
     """
+    named: set[str] = set()
     for final in log.genesis.previous:
-        tree = _earlier_tree(ledger, log, final.origin)
+        named.add(final.origin)
+        earlier = _earlier(ledger, log, final.origin)
+        tree = None if earlier is None else earlier[1]
         if tree is None:
             detail = f"the first leaf names {final.origin} at {final.size} leaves, and the ledger has no such log"
             suspicions.add("damaged-tree", log.genesis.base, detail=detail)
@@ -68,6 +76,22 @@ def check_links(
         for checkpoint in kept:
             if checkpoint.origin == final.origin:
                 _check_kept(log, (final, tree), checkpoint, suspicions, open_questions)
+        if earlier is not None and _begins_as_told(log, earlier, suspicions):
+            named |= check_links(ledger, earlier[0], kept, suspicions, open_questions)
+    return named
+
+
+def _begins_as_told(log: SealedLog, earlier: tuple[SealedLog, LogTree], suspicions: Suspicions) -> bool:
+    """Whether an earlier log's tree begins with the genesis that the ledger tells."""
+    known, tree = earlier
+    try:
+        if tree.entry(0) == known.entry.encode():
+            return True
+        detail = f"the first leaf of {known.origin} is another one than its genesis gives"
+    except IntegrityViolation as error:
+        detail = str(error).removesuffix(".")
+    suspicions.add("damaged-tree", log.genesis.base, detail=detail)
+    return False
 
 
 def _check_kept(
@@ -94,10 +118,10 @@ def _check_kept(
         suspicions.add("forked", log.genesis.base, detail=detail)
 
 
-def _earlier_tree(ledger: Ledger, log: SealedLog, origin: str) -> LogTree | None:
+def _earlier(ledger: Ledger, log: SealedLog, origin: str) -> tuple[SealedLog, LogTree] | None:
     for number in sorted((one for one in ledger.logs() if one < log.log), reverse=True):
         for head in sorted(ledger.heads(number), key=lambda one: one.partition != log.partition):
             known = SealedLog.stored(ledger, number, head.partition)
             if known is not None and known.origin == origin:
-                return LogTree.of(head.seal, ledger.seals)
+                return known, LogTree.of(head.seal, ledger.seals)
     return None

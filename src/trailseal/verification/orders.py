@@ -127,8 +127,8 @@ class Orders:
         return self._is_here(found) or self.is_retry(row, offset) or self._log.forgets
 
     def await_order(self, row: OutcomeRow, offset: int) -> None:
-        """The record of this removal is gone. That of a retry goes by a later order, which has to name it."""
-        if not (self._log.forgets or self.names(row, offset)):
+        """The record of this removal is gone. What came late, or again, goes by a later order that names it."""
+        if not self.names(row, offset):
             self._awaited.add(offset)
 
     def never_ordered(self, following: int) -> list[int]:

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 
 from trailseal.errors import IntegrityViolation
 from trailseal.merkle.checkpoints import Checkpoint
-from trailseal.merkle.leaf import EntryType, LeafEntry
+from trailseal.merkle.errors import MerkleError
 from trailseal.merkle.tiles import TILE_WIDTH
 from trailseal.model.outcomes import Head
-from trailseal.model.record import Record
+from trailseal.model.projection import Entry
+from trailseal.model.record import Position, Record
 from trailseal.ports.index import EventIndex
 from trailseal.ports.ledger import Ledger
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 from trailseal.sealing.tree import LogTree
+from trailseal.verification.asked import asked_for
 from trailseal.verification.claims import ClaimCheck
+from trailseal.verification.differing import Differing
+from trailseal.verification.documents import DocumentCheck
+from trailseal.verification.ends import check_ends, check_rows_outside, end_of
 from trailseal.verification.genuine_orders import GenuineOrders
 from trailseal.verification.known import Verified
 from trailseal.verification.orders import Orders
-from trailseal.verification.reading import WholeLog, decoded
-from trailseal.verification.records import Difference, RecordCheck, sealed_elsewhere
+from trailseal.verification.reading import WholeLog
+from trailseal.verification.records import RecordCheck
 from trailseal.verification.result import Range, VerifiedLog
 from trailseal.verification.signatures import Signed, check_signatures
 from trailseal.verification.suspicions import Suspicions
 from trailseal.verification.trust import Trust
+from trailseal.verification.unexplained import never_ordered, refused
+from trailseal.verification.unsigned import UnsignedTimes, unsigned_times
 
 CHUNK = 32 * TILE_WIDTH
 """Offsets that are read, compared and forgotten at once."""
 SPAN = 32 * CHUNK
 """Offsets after which the terms of their documents are counted."""
-_END = 2**62
-_LOOKED_AT = 100
 
 
 class PartitionCheck:
@@ -49,29 +53,59 @@ class PartitionCheck:
     Attributes:
         suspicions: what was found.
         questions: what could not be checked, in sentences.
+        unsettled: what was asked for and could not be looked at, or what nothing sealed explains, in sentences.
         result: what came of it; empty where nothing of it was sealed.
+        documents: that were come upon.
     """
 
     def __init__(self, log: WholeLog, index: EventIndex, ledger: Ledger, head: Head, known: Verified) -> None:
         self._log, self._index, self._ledger, self.head, self._known = log, index, ledger, head, known
         self.suspicions = Suspicions(head.log, head.partition)
         self.questions: list[str] = []
+        self.unsettled: list[str] = []
         self.result: list[VerifiedLog] = []
+        self.documents = 0
         self._verified = self._gaps = self._removed = 0
-        self._edited: list[Difference] = []
+        self._differing = Differing(log.origin, self.suspicions)
 
-    def verify(self, trust: Trust, asked: Range) -> Iterator[int]:
-        """Do it; yields how many offsets each step took."""
-        head = self.head
+    @property
+    def place(self) -> tuple[int, int]:
+        """Log and partition."""
+        return self.head.log, self.head.partition
+
+    def looked_at(self, offset: int) -> bool:
+        """Whether the offset is one of those that the tree has leaves of."""
+        return bool(self.result) and self.head.base <= offset < self.head.next
+
+    def is_waiting(self, offset: int) -> bool:
+        """Whether the log holds the offset, and nobody took it in yet."""
+        return self.head.next <= offset < end_of(self._log, self.head.partition)
+
+    def verify(self, trust: Trust, asked: Range, now_s: Callable[[], float]) -> Iterator[int]:
+        """Do it; yields how many offsets each step took.
+
+        Args:
+            trust: whose word counts.
+            asked: what is asked for.
+            now_s: gives POSIX seconds.
+        """
+        head = self.head = self._ledger.head(*self.place) or self.head
+        self._index.refresh()  # and then every document below the head is there
         sealed, tree = self._tree()
         if sealed is None or tree is None:
+            self._check_unsealed(asked)
             yield head.taken_in
             return
+        if not tree.size:
+            self._tell_unsealed()
         signed = self._signed(sealed, tree, trust)
+        signed.as_of = int(now_s())
+        unsigned = self._unsigned(sealed, tree, signed, asked)
         self._known.add(self.head, lambda: self._orders_in(sealed, signed))
         records = RecordCheck(self._log, self._ledger, sealed, SealState.of(head.seal).weeks)
         orders = Orders(self._ledger, sealed, self._log, self._orders_in(sealed, signed, tree))
-        claims = ClaimCheck(self._log, self._ledger, self._index, head, self._log.origin, orders, self.suspicions)
+        documents = DocumentCheck(self._index, head, self.suspicions)
+        claims = ClaimCheck(self._log, self._ledger, documents, head, self._log.origin, orders, self.suspicions)
         try:
             for first in range(head.base, head.next, SPAN):
                 last = min(first + SPAN, head.next)
@@ -80,29 +114,37 @@ class PartitionCheck:
                     self._stretch(start, stop, (sealed, tree), (records, claims), asked)
                     yield stop - start
                 if asked.everything:
-                    self._count_terms(first, last, records, claims)
-            self._name_edited(tree)
-        except IntegrityViolation as error:
+                    documents.count_terms(first, last, partial(_again, first, last, records, claims))
+            self._differing.name_edited(tree)
+        except (IntegrityViolation, MerkleError) as error:
             self.suspicions.add("damaged-tree", head.base, detail=str(error).removesuffix("."))
+        self.documents = documents.seen
         if asked.everything:
-            self._check_ends()
-            for offset in orders.never_ordered(head.next):
-                detail = "erased: it counts as the retry of an erased event, and no order names it"
-                self.suspicions.add("unordered-removal", offset, detail=detail)
+            check_ends(self._log, self._index, self.head, self.suspicions)
+            check_rows_outside(self._ledger, self.head, self.suspicions)
+        self._never_ordered(orders.never_ordered(head.next), asked)
+        self.unsettled += refused(claims.refused)
+        self._tell_unfinished(sealed, tree, signed, records)
+        self.questions += orders.questions()
+        counts = (records.unprovable, claims.unprovable, orders.unvouched)
+        self.result.append(self._summary(sealed, tree, signed, counts, unsigned))
+
+    def _tell_unfinished(self, sealed: SealedLog, tree: LogTree, signed: Signed, records: RecordCheck) -> None:
         if 0 < signed.size < tree.size:
             self.questions.append(
                 f"The last {tree.size - signed.size} leaves of {sealed.origin} are sealed and not signed yet: a"
                 " running pipeline signs within seconds."
+            )
+        if end_of(self._log, sealed.partition) > self.head.next:
+            self.questions.append(
+                f"Records of {sealed.origin} from offset {self.head.next:,} on were not taken in, nor looked at: a"
+                " running pipeline takes them in within seconds."
             )
         if records.unprovable:
             self.questions.append(
                 f"{records.unprovable} records of {sealed.origin} had no salt of their own, and the secret of their"
                 " week is gone: nobody can show that they are what was sealed."
             )
-        self.questions += orders.questions()
-        counts = (records.unprovable, claims.unprovable, orders.unvouched)
-        unsigned_ms = _unsigned_since(tree, signed.size) if asked.everything and signed.size else None
-        self.result.append(self._summary(sealed, tree, signed, counts, unsigned_ms))
 
     def _orders_in(self, sealed: SealedLog, signed: Signed, tree: LogTree | None = None) -> GenuineOrders:
         """The orders that this partition holds, for itself or for one of an earlier log."""
@@ -114,6 +156,7 @@ class PartitionCheck:
         end = Checkpoint(sealed.origin, tree.size, tree.edge.root())
         signed = check_signatures(self._ledger, sealed, tree, trust, self.suspicions, end=self._known.ends.of(end))
         self.questions += signed.open_questions
+        self._known.origins |= signed.origins
         if self.head.log < self._known.ends.newest and tree.size and signed.end is None:
             self.questions.append(
                 f"No log after it names the end of {sealed.origin} as its tree has it: only its own signatures"
@@ -133,14 +176,40 @@ class PartitionCheck:
             if first and tree.size == size and (not size or tree.entry(0) == first):
                 return sealed, tree
             if sealed is None and head.seal is None:
-                if head.taken_in:
-                    self.questions.append(f"Partition {head.log}/{head.partition} was never sealed.")
                 return None, None
             detail = "head, genesis and tree do not belong together"
         except IntegrityViolation as error:
             detail = str(error).removesuffix(".")
         self.suspicions.add("damaged-tree", head.base, detail=detail)
         return None, None
+
+    def _check_unsealed(self, asked: Range) -> None:
+        """A partition without a tree has nothing to be checked but its ends; of a damaged one enough is said."""
+        if not self.suspicions.all:
+            self._tell_unsealed()
+            if asked.everything:
+                check_ends(self._log, self._index, self.head, self.suspicions)
+
+    def _tell_unsealed(self) -> None:
+        head = self.head
+        if head.taken_in or end_of(self._log, self.head.partition) > head.next:
+            self.unsettled.append(f"Partition {head.log}/{head.partition} was never sealed.")
+
+    def _unsigned(self, sealed: SealedLog, tree: LogTree, signed: Signed, asked: Range) -> UnsignedTimes | None:
+        try:
+            return unsigned_times(sealed, tree, signed.size, self._log, asked) if signed.size else None
+        except (IntegrityViolation, MerkleError) as error:
+            self.suspicions.add("damaged-tree", self.head.base, detail=str(error).removesuffix("."))
+            return None
+
+    def _never_ordered(self, offsets: Sequence[int], asked: Range) -> None:
+        """Records that are gone as late or as retries, and that no order names: nothing that is sealed says so."""
+        if self._log.forgets or not asked.everything:
+            self.unsettled += never_ordered([Position(*self.place, offset) for offset in offsets])
+            return
+        for offset in offsets:
+            detail = "erased: it counts as the retry of an erased event, and no order names it"
+            self.suspicions.add("unordered-removal", offset, detail=detail)
 
     def _stretch(
         self,
@@ -155,11 +224,11 @@ class PartitionCheck:
         number = first // TILE_WIDTH
         under = [entry for bundle in tree.bundles(number, last // TILE_WIDTH + 1) for entry in bundle]
         entries = under[first - number * TILE_WIDTH : last - number * TILE_WIDTH + 1]
-        run = self._asked(entries, start, asked)
-        if run is None:
+        part = asked_for(entries, self.place, start, asked)
+        if part is None:
             return
-        start, stop = run[0], run[1]
-        entries = entries[run[2] : run[2] + stop - start]
+        start, entries = part
+        stop = start + len(entries)
         items = records.read(start, stop)
         made = records.entries(items)
         rows = claims.rows(start, stop)
@@ -172,89 +241,20 @@ class PartitionCheck:
         }
         may_be_blank = claims.removed(rows, good)
         blank = {one.offset for one in differing if one.offset in may_be_blank and one.is_blank}
-        self._note([one for one in differing if one.offset not in blank], start + len(made))
+        self._differing.note([one for one in differing if one.offset not in blank], start + len(made))
         self._removed += len(blank)
         self._verified += len(good) - made.count(b"")
         self._gaps += stop - start - len(good) - len(damaged)
         claims.check(range(start, stop), rows, good, damaged)
+        self._check_names(claims, good, asked)
 
-    def _count_terms(self, first: int, last: int, records: RecordCheck, claims: ClaimCheck) -> None:
-        """Whether documents are found by what their records say and nothing else; see `EventIndex.held`."""
-        log, partition = self.head.log, self.head.partition
-        due, claims.due = claims.due, Counter()
-        held = self._index.held(log, partition, first, last)
-        if held != due:
-            found = bool(claims.doubtful)
-            for start in range(first, last, CHUNK):
-                stop = min(start + CHUNK, last)
-                items = (item for item in records.read(start, stop) if isinstance(item, Record))
-                found |= claims.beside(claims.rows(start, stop), items)
-            if not found and held == self._index.held(log, partition, first, last):
-                names = ", ".join(sorted(name for name in held | due if held[name] != due[name]))
-                detail = f"their documents have another number of terms than their records, in {names}"
-                self.suspicions.add("edited-projection", first, count=last - first, detail=detail)
-        claims.doubtful.clear()
-
-    def _asked(self, entries: list[bytes], start: int, asked: Range) -> tuple[int, int, int] | None:
-        """The part of a stretch that is asked for: its offsets, and where it begins among the entries."""
-        if asked.everything:
-            return start, start + len(entries), 0
-        wanted = [place for place, entry in enumerate(entries) if self._is_asked(entry, start + place, asked)]
-        if not wanted:
-            return None
-        return start + wanted[0], start + wanted[-1] + 1, wanted[0]
-
-    def _is_asked(self, data: bytes, offset: int, asked: Range) -> bool:
-        if asked.only is not None:
-            return (self.head.log, self.head.partition, offset) in asked.only
-        entry = LeafEntry.decode(data)
-        if entry.type is not EntryType.RECORD:
-            return False
-        return (asked.from_ms is None or entry.time_ms >= asked.from_ms) and (
-            asked.to_ms is None or entry.time_ms < asked.to_ms
-        )
-
-    def _note(self, differing: list[Difference], end: int) -> None:
-        """Name what differs unlawfully.
-
-        Args:
-            differing: the offsets.
-            end: where the log ends, as far as it was read.
-        """
-        for difference in differing:
-            offset = difference.offset
-            if difference.found is None and offset >= end:
-                self.suspicions.add("cut-off-log", offset)
-            elif difference.found is None:
-                self.suspicions.add("deleted-record", offset)
-            elif difference.sealed.type is not EntryType.RECORD:
-                self.suspicions.add("inserted-record", offset)
-            else:
-                self._edited.append(difference)
-
-    def _name_edited(self, tree: LogTree) -> None:
-        """Tell records that were moved or copied from those that were edited."""
-        commits = frozenset(difference.commit for difference in self._edited if difference.commit is not None)
-        elsewhere = sealed_elsewhere(tree, commits) if commits else {}
-        for difference in self._edited:
-            event = None if difference.found is None else decoded(difference.found, self._log.origin)
-            origin = None if difference.commit is None else elsewhere.get(difference.commit)
-            self.suspicions.add(
-                "edited-record" if origin is None else "moved-record",
-                difference.offset,
-                tenant_id=None if event is None else event.projection.tenant_id,
-                event_id=None if event is None else event.projection.id,
-                detail=None if origin is None else f"offset {origin}",
-            )
-
-    def _check_ends(self) -> None:
-        head = self.head
-        end = self._log.bounds(head.partition).next
-        for offset in self._index.offsets(head.log, head.partition, head.next, _END):
-            if offset >= max(end, head.next):
-                self.suspicions.add("foreign-document", offset, detail="past the end of the log")
-        for offset in self._index.offsets(head.log, head.partition, 0, head.base):
-            self.suspicions.add("foreign-document", offset, detail="from before the log was taken in")
+    def _check_names(self, claims: ClaimCheck, good: Mapping[int, Record], asked: Range) -> None:
+        """Whether what an index found by an id has it."""
+        for log, partition, offset in asked.only or () if asked.event_id is not None else ():
+            record = good.get(offset) if (log, partition) == self.place else None
+            if record is not None and not claims.is_named(record, str(asked.event_id)):
+                detail = "it is found by the id that was asked for, and its record has another"
+                self.suspicions.add("foreign-document", offset, detail=detail)
 
     def _summary(
         self,
@@ -262,7 +262,7 @@ class PartitionCheck:
         tree: LogTree,
         signed: Signed,
         unprovable: tuple[int, int, int],
-        unsigned_since_ms: int | None,
+        unsigned: UnsignedTimes | None,
     ) -> VerifiedLog:
         return VerifiedLog(
             log=sealed.log,
@@ -270,8 +270,10 @@ class PartitionCheck:
             origin=sealed.origin,
             size=tree.size,
             root=tree.edge.root().hex(),
+            as_of=signed.as_of,
             signed=signed.size,
-            unsigned_since_ms=unsigned_since_ms,
+            unsigned_since_ms=None if unsigned is None else unsigned.oldest,
+            unsigned_until_ms=None if unsigned is None else unsigned.newest,
             verified=self._verified,
             gaps=self._gaps,
             removed=self._removed,
@@ -283,12 +285,9 @@ class PartitionCheck:
         )
 
 
-def _unsigned_since(tree: LogTree, signed: int) -> int | None:
-    """The append time of the first record that nothing signed covers, of the first few leaves; None without one."""
-    try:
-        leaves = (
-            LeafEntry.decode(tree.entry(index)) for index in range(signed, min(tree.size, signed + _LOOKED_AT))
-        )
-        return next((leaf.time_ms for leaf in leaves if leaf.type is EntryType.RECORD), None)
-    except IntegrityViolation:
-        return None
+def _again(first: int, last: int, records: RecordCheck, claims: ClaimCheck) -> Iterator[list[Entry]]:
+    """The entries of the records of these offsets once more."""
+    for start in range(first, last, CHUNK):
+        stop = min(start + CHUNK, last)
+        items = [item for item in records.read(start, stop) if isinstance(item, Record)]
+        yield claims.entries(claims.rows(start, stop), items)

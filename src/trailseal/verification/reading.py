@@ -101,7 +101,7 @@ class WholeLog:
     def at(self, position: Position) -> Record | None:
         """The record at a position of this log or of another one that the ledger knows, wherever it is kept."""
         if position.log == self.number:
-            if not self._has(position.partition):
+            if not self.has(position.partition):
                 return None
             items = self.read(position.partition, position.offset, 1, _ONE_BYTES)
             return items[0] if items and isinstance(items[0], Record) else None
@@ -134,7 +134,8 @@ class WholeLog:
                 found[position] = record
         return found
 
-    def _has(self, partition: int) -> bool:
+    def has(self, partition: int) -> bool:
+        """Whether the log has this partition now."""
         if partition not in self._partitions:
             self._partitions = self._log.partitions()
         return partition in self._partitions

@@ -31,21 +31,25 @@ class Signed:
     """What is vouched for.
 
     Attributes:
+        as_of: POSIX seconds when the checkpoints were read.
         newest: the largest checkpoint that holds, or None.
         cosigned: the largest that a quorum of witnesses cosigned; None where there is none or no witness was named.
         checked: how many checkpoints were compared with the tree.
         keys: the log's keys that count.
         unsigned: the checkpoints that only keys signed that the auditor did not give, above the newest.
         end: what the log's successor says of its end, if the tree ends so; it vouches for all of it.
+        origins: of the log, and of those that it continues: what an auditor kept of them was looked at.
         open_questions: sentences on what could not be checked.
     """
 
+    as_of: int = 0
     newest: OpenedCheckpoint | None = None
     cosigned: OpenedCheckpoint | None = None
     checked: int = 0
     keys: Sequence[VerifierKey] = ()
     unsigned: list[StoredCheckpoint] = field(default_factory=list)
     end: NamedEnd | None = None
+    origins: set[str] = field(default_factory=set)
     open_questions: list[str] = field(default_factory=list)
 
     @property
@@ -93,7 +97,7 @@ def check_signatures(
     Raises:
         Unavailable: the ledger does not answer.
     """
-    signed = Signed(end=end)
+    signed = Signed(end=end, origins={log.origin})
     if not tree.size and not trust.kept:
         return signed
     signed.keys = trust.log_keys(log.origin) if trust.keys else published_keys(ledger, log)
@@ -111,7 +115,7 @@ def check_signatures(
         signed.open_questions.append(OWN_KEYS)
     elif not signed.keys and end is None:
         signed.open_questions.append(f"None of the keys given is of {log.origin}: its signatures say nothing here.")
-    check_links(ledger, log, trust.kept, suspicions, signed.open_questions)
+    signed.origins |= check_links(ledger, log, trust.kept, suspicions, signed.open_questions)
     if end is None:
         _ask_for_signatures(log, signed, suspicions)
     if trust.quorum and signed.cosigned_size is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from trailseal.ports.index import EventIndex, RecordKeeper
@@ -9,6 +10,11 @@ from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.sealing.ended import ended_logs, last_moved_in
 from trailseal.sealing.origin import same_records
+from trailseal.verification.coverage import (
+    events_not_looked_at,
+    kept_and_not_compared,
+    partitions_not_in_the_books,
+)
 from trailseal.verification.ended import EndedLog
 from trailseal.verification.heads import readable_heads
 from trailseal.verification.inventory import check_inventory
@@ -32,6 +38,7 @@ def verify_logs(
     keeper: RecordKeeper | None = None,
     wanted: Range | None = None,
     progress: Progress | None = None,
+    now_s: Callable[[], float] = time.time,
 ) -> Verification:
     """Verify every sealed partition below its head; may run beside the pipeline.
 
@@ -46,6 +53,7 @@ def verify_logs(
         keeper: the index again, where it keeps records that the log forgets.
         wanted: a part of it; None = everything.
         progress: told after each stretch.
+        now_s: gives POSIX seconds.
 
     Raises:
         Unavailable: an engine does not answer, so that nothing can be said.
@@ -59,19 +67,25 @@ def verify_logs(
         for number, one in sorted(logs.items(), reverse=True)  # whose first leaves name the others' ends
         for head in readable_heads(ledger, one, number, beside)
     ]
-    index.refresh()
     total = sum(check.head.taken_in for check in checks)
     done = 0
     for check in checks:
         with check.suspicions.damage(check.head.base):
-            for checked in check.verify(trust, asked):
+            for checked in check.verify(trust, asked, now_s):
                 done += checked
                 if progress is not None:
-                    progress(done, total)
+                    progress(done, max(done, total))  # a running pipeline goes on
     if asked.everything and logs:
         with beside.damage(0):
-            check_inventory(index, ledger, beside)
-    return _result(checks, beside, _left_out(ledger, logs))
+            check_inventory(index, checks, beside)
+    unsettled = [
+        *partitions_not_in_the_books(log, ledger, checks),
+        *events_not_looked_at(asked, checks, beside),
+        *kept_and_not_compared(trust, known),
+    ]
+    if not any(one.size for check in checks for one in check.result) and not unsettled:
+        unsettled = ["Nothing was sealed yet, so there is nothing to verify."]
+    return _result(checks, beside, unsettled, _left_out(ledger, logs))
 
 
 def _logs(log: EventLog, ledger: Ledger, keeper: RecordKeeper | None) -> dict[int, WholeLog]:
@@ -93,13 +107,15 @@ def _left_out(ledger: Ledger, logs: Collection[int]) -> list[str]:
     ]
 
 
-def _result(checks: Sequence[PartitionCheck], beside: Suspicions, left_out: Sequence[str]) -> Verification:
-    ordered = sorted(checks, key=lambda check: (check.head.log, check.head.partition))
+def _result(
+    checks: Sequence[PartitionCheck], beside: Suspicions, unsettled: Sequence[str], left_out: Sequence[str]
+) -> Verification:
+    ordered = sorted(checks, key=lambda check: check.place)
     found = [*(check.suspicions for check in ordered), beside]
-    questions = [question for check in ordered for question in check.questions]
     return Verification(
         tuple(result for check in ordered for result in check.result),
         tuple(suspicion for one in found for suspicion in one.all),
         sum(one.untold for one in found),
-        tuple(dict.fromkeys([*questions, *left_out])),
+        tuple(dict.fromkeys([*(sentence for check in ordered for sentence in check.unsettled), *unsettled])),
+        tuple(dict.fromkeys([*(question for check in ordered for question in check.questions), *left_out])),
     )
