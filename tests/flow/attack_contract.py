@@ -292,10 +292,10 @@ class AttackContract:
         state = SealState(RightEdge().grown(entries).edge, SealState.of(head.seal).weeks)
         self.attacker.put_head(log.offset_of(size), state.to_bytes())
         self.attacker.put_checkpoints([(one.size, one.note) for one in earlier])
-        rows = ("false-outcome", DUPLICATE)
-        assert self.found() == [rows], "but for rows left behind, the holder of all stores and keys is not caught"
+        left = self.found()
+        assert left in ([], [("false-outcome", DUPLICATE)]), "but for rows, nothing catches the holder of all"
         assert not self.clean(), "what stands behind the head is older than a running pipeline leaves it"
-        assert self.found(kept=(kept,)) == [("rolled-back", log.offset_of(size)), rows]
+        assert self.found(kept=(kept,)) == [("rolled-back", log.offset_of(size)), *left]
 
     def without_the_newest_signature(self) -> None:
         stored = self.attacker.engines().ledger.seals.checkpoints(1, 0)
