@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,10 +16,9 @@ from trailseal.cli.output import Form, as_table, draw_table, notice, progress_ba
 from trailseal.cli.pipeline import calm_the_collector
 from trailseal.cli.verify_file import verify_file
 from trailseal.errors import InvalidQuery, Unavailable, UsageError
-from trailseal.model.projection import Hit, SortKey
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import format_rfc3339
-from trailseal.ports.index import EventIndex
+from trailseal.ports.index import every_hit
 from trailseal.query.times import Bound, parse_bound, resolve
 from trailseal.verification.result import Range, Verification, VerifiedLog
 from trailseal.verification.suspicions import MEANING, Suspicion
@@ -29,7 +28,6 @@ from trailseal.verification.whole import verify_logs
 EXIT_TAMPERED = 1
 EXIT_UNVERIFIED = 2
 _US_IN_MS = 1_000
-_PAGE = 1_000
 _SIGNED_WITHIN_S = 120
 """A pipeline that runs signs what it seals within seconds; behind an older end anybody can have written."""
 _COSIGNED_WITHIN_S = 300
@@ -126,20 +124,10 @@ def _range(
     query = Query(
         tenants=None if tenant is None else (tenant,), conditions=(Condition(Field.ID, (Exact(event_id),)),)
     )
-    positions = [hit.key.position for hit in _every_hit(engines.index, query)]
+    positions = [hit.key.position for hit in every_hit(engines.index, query)]
     if not positions:
         raise UsageError("No event has this id here; if it should, verify the whole log.")
     return Range(only=frozenset((one.log, one.partition, one.offset) for one in positions), event_id=event_id)
-
-
-def _every_hit(index: EventIndex, query: Query) -> Iterator[Hit]:
-    after: SortKey | None = None
-    while True:
-        hits = index.search(query, after, _PAGE)
-        yield from hits
-        if len(hits) < _PAGE:
-            return
-        after = hits[-1].key
 
 
 def _milliseconds(engines: Engines, name: str, text: str | None) -> int | None:

@@ -29,7 +29,7 @@ from trailseal.ports.log import EventLog
 from trailseal.sealing.admin_records import MONTH_DETAIL, ended_before, is_named, known_keys, statement_of
 from trailseal.sealing.origin import SealedLog, same_records
 from trailseal.sealing.sealed_records import SealedRecords
-from trailseal.sealing.tombstones import known_key, tombstone_of
+from trailseal.sealing.tombstones import known_key, tombstone_of, tombstones_by
 
 _PAGE = 1_000
 _KNOWN = 100
@@ -173,7 +173,7 @@ class _Claims:
             return None
         if statement.kind is AdminKind.EXPIRE:
             return _Named(at, str(month), frozenset())
-        return _Named(at, None, frozenset(self._tombstones(at, statement, there.log)))
+        return _Named(at, None, tombstones_by(self._ledger, at, statement, self._about(statement, there.log)))
 
     def _continues(self, here: SealedRecords, earlier: SealedRecords) -> bool:
         return is_named(self._ledger, here.log, earlier.log, earlier.tree)
@@ -188,13 +188,11 @@ class _Claims:
             here = self._log.fetch([msgspec.structs.replace(at, log=number)])
             yield from (msgspec.structs.replace(one, position=at) for one in here if one is not None)
 
-    def _tombstones(self, at: Position, statement: AdminStatement, log: SealedLog) -> Iterator[bytes]:
+    def _about(self, statement: AdminStatement, log: SealedLog) -> tuple[int, int]:
+        """Log and partition that an order is about; of one that has ended as well."""
         ended = None if statement.ended is None else ended_before(self._ledger, log, statement.ended)
         about = log if ended is None else ended[0]
-        first, last = statement.runs[0].first, statement.runs[-1].last
-        for row in self._ledger.outcomes(about.log, about.partition, first, last + 1, ("erased",)):
-            if row.of == at and row.tombstone is not None and statement.covers(row.position.offset):
-                yield row.tombstone
+        return about.log, about.partition
 
 
 def _not_late(row: OutcomeRow, made: Entry, order: _Named) -> str | None:

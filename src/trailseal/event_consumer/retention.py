@@ -17,17 +17,15 @@ from trailseal.errors import Fenced
 from trailseal.event_consumer.leftovers import Leftovers
 from trailseal.model.event import RESERVED_TENANT
 from trailseal.model.outcomes import Head
-from trailseal.model.projection import SortKey
 from trailseal.model.query import Query
 from trailseal.model.record import Position
 from trailseal.model.timestamps import month, parse_rfc3339
-from trailseal.ports.index import EventIndex
+from trailseal.ports.index import EventIndex, every_hit
 from trailseal.ports.ledger import Ledger, damaged
 
 MONTH: Final = re.compile(r"(\d{4})\.(0[1-9]|1[0-2])", re.ASCII)
 """A month as documents and orders name it."""
 _PREFIX: Final = "retention/"
-_PAGE: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -76,18 +74,12 @@ def select_before(
     months: dict[Position, str] = {}
     index.refresh()
     query = Query(time_to_us=parse_rfc3339(f"{before.replace('.', '-')}-01T00:00:00Z"), order="asc")
-    after: SortKey | None = None
-    while True:
-        hits = index.search(query, after, _PAGE)
-        for key in (hit.key for hit in hits):
-            head = known.get((key.position.log, key.position.partition))
-            if head is not None and key.position.offset < head.next and key.tenant_id != RESERVED_TENANT:
-                place = month(key.timestamp_us), head.log, head.partition
-                found.setdefault(place, Expiry(head, place[0])).events.add(key.position.offset)
-                months[key.position] = place[0]
-        if len(hits) < _PAGE:
-            break
-        after = hits[-1].key
+    for key in (hit.key for hit in every_hit(index, query)):
+        head = known.get((key.position.log, key.position.partition))
+        if head is not None and key.position.offset < head.next and key.tenant_id != RESERVED_TENANT:
+            place = month(key.timestamp_us), head.log, head.partition
+            found.setdefault(place, Expiry(head, place[0])).events.add(key.position.offset)
+            months[key.position] = place[0]
     for head in heads:
         for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate",)) if months else ():
             name = None if row.of is None else months.get(row.of)

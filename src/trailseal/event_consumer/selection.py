@@ -21,7 +21,7 @@ from trailseal.model.projection import SortKey
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.record import HEADER_TENANT, Position, Record
 from trailseal.model.terms import filter_term
-from trailseal.ports.index import EventIndex
+from trailseal.ports.index import EventIndex, every_hit
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 
@@ -168,14 +168,7 @@ def _events(index: EventIndex, subject: Subject) -> Iterator[tuple[SortKey, Reco
     texts = names if subject.actor is None else tuple(filter_term(each) for each in names)
     condition = Condition(name, tuple(Exact(text) for text in texts))
     query = Query(tenants=(subject.tenant_id,), conditions=(condition,), order="asc")
-    after: SortKey | None = None
-    while True:
-        hits = index.search(query, after, _PAGE)
-        for hit in hits:
-            yield hit.key, hit.record
-        if len(hits) < _PAGE:
-            return
-        after = hits[-1].key
+    return ((hit.key, hit.record) for hit in every_hit(index, query))
 
 
 def _is_of(record: Record, origin: str, subject: Subject) -> bool:

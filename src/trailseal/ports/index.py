@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from trailseal.model.projection import Entry, Hit, SortKey
 from trailseal.model.query import Count, Query
 from trailseal.model.record import Position, Record
+
+_PAGE: Final = 1_000
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -197,6 +199,21 @@ class EventIndex(Protocol):
 
     def close(self) -> None:
         """Release files and connections; what was not flushed is forgotten."""
+
+
+def every_hit(index: EventIndex, query: Query) -> Iterator[Hit]:
+    """All hits of a query in its order, a page at a time.
+
+    Raises:
+        Unavailable: as `EventIndex.search`.
+    """
+    after: SortKey | None = None
+    while True:
+        hits = index.search(query, after, _PAGE)
+        yield from hits
+        if len(hits) < _PAGE:
+            return
+        after = hits[-1].key
 
 
 class RecordKeeper(Protocol):

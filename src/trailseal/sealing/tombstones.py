@@ -10,7 +10,9 @@ import secrets
 from contextlib import suppress
 
 from trailseal.errors import Fenced
+from trailseal.merkle.admin import AdminStatement
 from trailseal.model.projection import Entry
+from trailseal.model.record import Position
 from trailseal.ports.ledger import Ledger
 
 _KEY = "erasure/key"
@@ -39,6 +41,28 @@ def tombstone_key(ledger: Ledger) -> bytes:
             ledger.put_document(_KEY, secrets.token_bytes(_KEY_BYTES), None)
         known = known_key(ledger)
     return known or b""
+
+
+def tombstones_by(
+    ledger: Ledger, at: Position, statement: AdminStatement, about: tuple[int, int]
+) -> frozenset[bytes]:
+    """Those of the events that an order erased, as the rows of what it names say.
+
+    Args:
+        ledger: the rows.
+        at: where the order stands.
+        statement: what it says.
+        about: log and partition of what it removes.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    first, last = statement.runs[0].first, statement.runs[-1].last
+    return frozenset(
+        row.tombstone
+        for row in ledger.outcomes(*about, first, last + 1, ("erased",))
+        if row.tombstone is not None and row.of == at and statement.covers(row.position.offset)
+    )
 
 
 def tombstone_of(entry: Entry, key: bytes) -> bytes:

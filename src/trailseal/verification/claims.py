@@ -251,14 +251,8 @@ class ClaimCheck:
         return self.orders.event_elsewhere(record) or decoded(record, origin)
 
     def _false(self, made: Entry, detail: str) -> None:
-        projection = made.projection
-        self.suspicions.add(
-            "false-outcome",
-            projection.position.offset,
-            tenant_id=projection.tenant_id,
-            event_id=projection.id,
-            detail=detail,
-        )
+        found = made.projection
+        self.suspicions.add_event("false-outcome", found.position.offset, found, detail=detail)
 
 
 def _same(made: Entry) -> tuple[str, str, bytes]:

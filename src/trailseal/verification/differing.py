@@ -52,10 +52,9 @@ class Differing:
         for difference in self._edited:
             event = None if difference.found is None else decoded(difference.found, self._origin)
             origin = None if difference.commit is None else elsewhere.get(difference.commit)
-            self._suspicions.add(
+            self._suspicions.add_event(
                 "edited-record" if origin is None else "moved-record",
                 difference.offset,
-                tenant_id=None if event is None else event.projection.tenant_id,
-                event_id=None if event is None else event.projection.id,
+                None if event is None else event.projection,
                 detail=None if origin is None else f"offset {origin}",
             )

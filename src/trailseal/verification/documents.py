@@ -128,21 +128,9 @@ class DocumentCheck:
         return found
 
     def _edited(self, made: Entry, name: str) -> None:
-        projection = made.projection
-        self._suspicions.add(
-            "edited-projection",
-            projection.position.offset,
-            tenant_id=projection.tenant_id,
-            event_id=projection.id,
-            detail=f"the field {name}",
-        )
+        found = made.projection
+        self._suspicions.add_event("edited-projection", found.position.offset, found, detail=f"the field {name}")
 
     def _unfound(self, made: Entry, detail: str | None) -> None:
-        projection = made.projection
-        self._suspicions.add(
-            "missing-document",
-            projection.position.offset,
-            tenant_id=projection.tenant_id,
-            event_id=projection.id,
-            detail=detail,
-        )
+        found = made.projection
+        self._suspicions.add_event("missing-document", found.position.offset, found, detail=detail)

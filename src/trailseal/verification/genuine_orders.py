@@ -28,6 +28,7 @@ from trailseal.sealing.admin_records import (
     statement_of,
 )
 from trailseal.sealing.origin import SealedLog, same_records
+from trailseal.sealing.tombstones import tombstones_by
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.reading import WholeLog
 from trailseal.verification.signatures import Signed, listed_keys
@@ -141,7 +142,7 @@ class GenuineOrders:
             return f"the order at {at} is not genuine, {str(error).removesuffix('.')}"
         self.count(record)
         named = month if isinstance(month, str) and statement.kind is AdminKind.EXPIRE else None
-        return GenuineOrder(at, statement, about, self._tombstones(at, statement, about), named)
+        return GenuineOrder(at, statement, about, tombstones_by(self._ledger, at, statement, about), named)
 
     def _read_later(self, at: Position) -> GenuineOrder | str:
         """An order in a later log, as that log's own verification judges it."""
@@ -192,11 +193,3 @@ class GenuineOrders:
             return f"the order at {at} is in a log that this one does not continue"
         trusted = {key.public_key for key in self._keys}
         return log, tree, [key for key in known_keys(self._ledger, log) if key.public_key in trusted]
-
-    def _tombstones(self, at: Position, statement: AdminStatement, about: tuple[int, int]) -> frozenset[bytes]:
-        first, last = statement.runs[0].first, statement.runs[-1].last
-        return frozenset(
-            row.tombstone
-            for row in self._ledger.outcomes(*about, first, last + 1, ("erased",))
-            if row.tombstone is not None and row.of == at and statement.covers(row.position.offset)
-        )

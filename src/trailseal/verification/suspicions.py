@@ -9,6 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from trailseal.errors import IntegrityViolation
+from trailseal.model.projection import Projection
 from trailseal.model.record import Position
 
 SuspicionKind = Literal[
@@ -104,6 +105,13 @@ class Suspicions:
         """Note one offset, or a run of them."""
         position = Position(self._log, self._partition, offset)
         self._note(Suspicion(kind, position, count, tenant_id, event_id, detail))
+
+    def add_event(
+        self, kind: SuspicionKind, offset: int, event: Projection | None, *, detail: str | None = None
+    ) -> None:
+        """Note one offset with the event there, where it is known."""
+        tenant_id, event_id = (None, None) if event is None else (event.tenant_id, event.id)
+        self.add(kind, offset, tenant_id=tenant_id, event_id=event_id, detail=detail)
 
     def add_at(self, kind: SuspicionKind, position: Position, *, detail: str) -> None:
         """Note something that is of no partition that was taken in."""
