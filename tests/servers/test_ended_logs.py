@@ -285,6 +285,18 @@ def test_an_ended_partition_without_its_head_is_missed(cluster: Deployment, atta
     assert {"damaged-tree", "foreign-document"} <= kinds
 
 
+def test_beside_a_damaged_head_of_an_ended_log_everything_else_is_verified(
+    cluster: Deployment, attacker: ClusterAttacker
+) -> None:
+    entry = old_event(cluster, "old3")
+    here = entry.projection.position.partition
+    attacker.put("trailseal-heads", head_id(1, 1 - here), {"log": 1, "partition": 1 - here})
+    attacker.replace_document(entry, None)
+    assert {("damaged-tree", 1, 1 - here), ("deleted-record", 1, here)} <= {
+        (kind, at.log, at.partition) for kind, at in found(cluster)
+    }
+
+
 def test_an_ended_log_that_a_note_calls_moved_is_verified_all_the_same(
     cluster: Deployment, attacker: ClusterAttacker
 ) -> None:

@@ -157,7 +157,17 @@ def _final(ledger: Ledger, head: Head) -> Checkpoint | None:
     return Checkpoint(log.origin, edge.size, edge.root())
 
 
-def _name(log: int, partition: int) -> str:
+def sealed_partitions(ledger: Ledger, log: int) -> list[int]:
+    """The partitions of a log that have a first leaf, ascending.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    last = (name.rpartition("/")[2] for name in ledger.documents(_name(log, "")))
+    return sorted(int(word) for word in last if word.isdecimal())
+
+
+def _name(log: int, partition: int | str) -> str:
     return f"seal/genesis/{log}/{partition}"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trailseal.errors import IntegrityViolation
 from trailseal.model.record import Gap, Position, Record
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import Bounds
+from trailseal.sealing.origin import sealed_partitions
 
 
 class EndedLog:
@@ -20,7 +22,7 @@ class EndedLog:
     def __init__(self, ledger: Ledger, number: int) -> None:
         self.origin = ledger.logs()[number]
         self._number = number
-        self._ends = {head.partition: head.next for head in ledger.heads(number)}
+        self._ends = _ends(ledger, number)
 
     def partitions(self) -> tuple[int, ...]:
         """Those that were taken in, ascending."""
@@ -40,3 +42,19 @@ class EndedLog:
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
         """No record."""
         return [None] * len(positions)
+
+
+def _ends(ledger: Ledger, number: int) -> dict[int, int]:
+    """Where each partition ended; of one whose head is damaged, nothing is known but that it is there."""
+    try:
+        return {head.partition: head.next for head in ledger.heads(number)}
+    except IntegrityViolation:
+        return {partition: _end(ledger, number, partition) for partition in sealed_partitions(ledger, number)}
+
+
+def _end(ledger: Ledger, number: int, partition: int) -> int:
+    try:
+        head = ledger.head(number, partition)
+    except IntegrityViolation:
+        return 0
+    return 0 if head is None else head.next
