@@ -25,7 +25,7 @@ from trailseal.adapters.locks import FileLock
 from trailseal.adapters.logs.sqlite import SqliteLog
 from trailseal.adapters.logs.sqlite_writer import Batch, GroupCommit
 from trailseal.errors import Overloaded, PipelineFault, SettingsError, Unavailable, UsageError
-from trailseal.model.record import Gap, NewRecord, Position, Record
+from trailseal.model.record import MAX_GAP, Gap, NewRecord, Position, Record
 from trailseal.ports.log import Assigned, Bounds, Records
 
 CHILD = Path(__file__).with_name("sqlite_child.py")
@@ -370,6 +370,35 @@ def test_a_reader_is_given_gaps_where_records_were_removed(path: Path, log: Sqli
     assert follower.items[0][2] == Gap(Position(7, 0, 2), 3)
     log.append(numbered(1))
     follower.until(lambda: follower.items[0][-1].position.offset == 10)
+    follower.subscription.close()
+
+
+def test_a_record_moved_beyond_the_end_is_no_part_of_the_log(path: Path, log: SqliteLog) -> None:
+    kept = log.append(numbered(3))[:2]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE records SET offset = ? WHERE offset = 2", (2**63 - 2,))
+    assert [record.position for record in log.read(0, 0, 10, MEGABYTES)] == kept
+    assert log.read(0, 2, 10, MEGABYTES) == [Gap(Position(7, 0, 2), 1)]
+
+
+def test_a_long_hole_is_read_piece_by_piece_and_stops_a_subscription(path: Path, log: SqliteLog) -> None:
+    log.append(numbered(3))
+    beyond = 2 * MAX_GAP + 7
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE records SET offset = ? WHERE offset = 2", (beyond,))
+        connection.execute("UPDATE state SET next = ?", (beyond + 1,))
+    pieces, at = [], 2
+    while at <= beyond:
+        (one,) = log.read(0, at, 1, MEGABYTES)
+        pieces.append((type(one), one.end - at))
+        at = one.end
+    assert pieces == [(Gap, MAX_GAP), (Gap, MAX_GAP), (Gap, 5), (Record, 1)]
+    assert [item.position.offset for item in log.read(0, 0, 10, MEGABYTES)] == [0, 1, 2]
+    follower = Follower(log.subscribe("pipeline"), 10.0)
+    follower.own(log)
+    follower.seek({0: 0})
+    with pytest.raises(PipelineFault, match="from offset 2 on"):
+        follower.step()
     follower.subscription.close()
 
 

@@ -19,7 +19,7 @@ from servers.waiting import eventually
 from trailseal.adapters.logs.kafka import KafkaLog
 from trailseal.adapters.logs.kafka_connection import KafkaOptions
 from trailseal.event_consumer.mirror import PREFIX
-from trailseal.model.record import Record
+from trailseal.model.record import MAX_GAP, Record
 from trailseal.sealing.origin import SealedLog
 from trailseal.sealing.state import SealState
 
@@ -94,15 +94,19 @@ def test_what_retention_removed_before_it_was_taken_in_is_counted_as_gaps(cluste
     cluster.append([record("first")])
     cluster.wait_until_taken_in()
     assert consumer.stop() == 0
-    positions = cluster.append([record(f"e{n}") for n in range(30)])
-    cut = TopicPartition(cluster.topic, positions[20].partition, positions[20].offset)
-    for done in cluster.admin.delete_records([cut]).values():
+    lost = 2 * MAX_GAP + 20
+    for start in range(0, lost, 10_000):
+        cluster.append([record("lost")] * min(10_000, lost - start))
+    kept = cluster.append([record(f"e{n}") for n in range(10)])[0]
+    for done in cluster.admin.delete_records([TopicPartition(cluster.topic, kept.partition, kept.offset)]).values():
         done.result(30)
     again = cluster.consume()
     cluster.wait_until_taken_in()
-    assert cluster.indexed() == {"first": 1} | {f"e{n}": 1 for n in range(20, 30)}
+    assert cluster.indexed() == {"first": 1} | {f"e{n}": 1 for n in range(10)}
     result = cluster.check_books()
-    assert sum(books.gaps for books in result.books) == 20
+    assert sum(books.gaps for books in result.books) == lost
+    rows = cluster.engines.ledger.outcomes(kept.log, kept.partition, 0, kept.offset, ("gap",))
+    assert [row.count for row in rows] == [MAX_GAP, MAX_GAP, 20]
     assert "retention_overtook" in again.said()
 
     assert again.stop() == 0  # a long rest, during which retention removes all that there is: nothing is missing
@@ -113,7 +117,7 @@ def test_what_retention_removed_before_it_was_taken_in_is_counted_as_gaps(cluste
     assert cluster.consume().alive
     cluster.wait_until_taken_in()
     assert cluster.indexed()["after-the-rest"] == 1
-    assert sum(books.gaps for books in cluster.check_books().books) == 20
+    assert sum(books.gaps for books in cluster.check_books().books) == lost
 
 
 def test_consumers_join_leave_and_are_killed_under_load_and_every_event_is_there_once(cluster: Deployment) -> None:

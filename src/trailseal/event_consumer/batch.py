@@ -33,7 +33,7 @@ class Batch:
         dead: records to keep before their rows count.
         kept: how many of ``dead`` are kept.
         frames: what duplicates are without their value, to be kept too where the log forgets.
-        records: how many records and gaps it holds.
+        records: how many records it holds, and offsets of gaps.
         size: bytes of their values.
         tokens: names of the cache tokens it touches.
         names: the document ids it touches, where several batches may be in flight.

@@ -99,7 +99,7 @@ def decode_into(
         start: the first item to take.
         origin: the log's identity.
         maker: makes the leaves; None where nothing is sealed.
-        most_records: records and gaps the batch may hold.
+        most_records: items that the batch may hold; the gap whose offsets pass it still goes in.
         most_bytes: bytes of values the batch may hold; the record that passes it still goes in.
 
     Returns:
@@ -137,7 +137,7 @@ def decode_into(
                 batch.decoded_dead.append(item)
     if maker is not None:
         maker.add(piece.leaves, items[start:stop])
-    batch.records += stop - start
+    batch.records += expected - piece.next
     batch.size = size
     piece.next = expected
     return stop

@@ -18,7 +18,7 @@ from trailseal.event_consumer.rebuild import as_once_indexed
 from trailseal.event_consumer.tokens import Freshness
 from trailseal.model.outcomes import Delta, Head, OutcomeRow
 from trailseal.model.projection import Entry
-from trailseal.model.record import Gap, Record
+from trailseal.model.record import Record
 from trailseal.ports.cache import QueryCache
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
@@ -170,8 +170,7 @@ class MonthRebuild:
                     f"The log ends at offset {offset} of partition {head.partition}, but the ledger has taken it in"
                     f" up to {head.next}. Restore log and ledger from one backup."
                 )
-            last = items[-1]
-            stop = min(last.position.offset + (last.count if isinstance(last, Gap) else 1), head.next)
+            stop = min(items[-1].end, head.next)
             entries, unreadable = as_once_indexed(self._ledger, self._log.origin, head, items, range(offset, stop))
             late += unreadable
             wanted = [entry for entry in entries if entry.month in months]

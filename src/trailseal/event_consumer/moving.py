@@ -201,8 +201,7 @@ class Move:
             already += len(left) - len(fresh)
             removed += len(records) - len(left)
             gaps += sum(item.count for item in items if isinstance(item, Gap))
-            last = items[-1]
-            at = last.position.offset + (last.count if isinstance(last, Gap) else 1)
+            at = items[-1].end
             place = _Place(at, _beyond(place.ends, positions))
             version = self._ledger.put_document(self._name, msgspec.json.encode(place), document.version)
             document = Document(b"", version)
@@ -253,8 +252,7 @@ class Move:
                     moved = None if isinstance(item, Gap) else moved_from(item)
                     if moved is not None and moved.origin == self._source.origin:
                         found.add(moved.offset)
-                last = items[-1]
-                at = last.position.offset + (last.count if isinstance(last, Gap) else 1)
+                at = items[-1].end
         return found
 
 

@@ -129,8 +129,7 @@ class Rebuild:
                     f"The log ends at offset {offset} of partition {head.partition}, but the ledger has taken it in"
                     f" up to {head.next}. Restore log and ledger from one backup."
                 )
-            last = items[-1]
-            stop = last.position.offset + (last.count if isinstance(last, Gap) else 1)
+            stop = items[-1].end
             late += self._chunk(head, items, offset, min(stop, head.next))
             self._done += min(stop, head.next) - offset
             offset = stop

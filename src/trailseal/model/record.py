@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 
@@ -11,6 +11,8 @@ HEADER_TENANT = "trailseal-tenant"
 HEADER_FORMAT = "trailseal-format"
 HEADER_SALT = "trailseal-salt"
 HEADER_ADMIN = "trailseal-admin"
+HEADER_TOMBSTONES = "trailseal-tombstones"
+"""What an order of erasure says of the events it names; see `trailseal.sealing.tombstones`."""
 HEADER_MOVED = "trailseal-moved"
 """Where a moved record stood: the old log's origin, partition, offset and append time (ms), by spaces."""
 HEADER_UNREADABLE = "trailseal-unreadable-headers"
@@ -74,6 +76,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
     @property
+    def end(self) -> int:
+        """The offset after it, as of a `Gap`."""
+        return self.position.offset + 1
+
+    @property
     def is_erased(self) -> bool:
         """Whether an erasure blanked it: position and append time are all that is left.
 
@@ -124,6 +131,10 @@ def moved_from(record: Record) -> Place | None:
     return Place(origin, partition, offset, timestamp_ms)
 
 
+MAX_GAP = 65_536
+"""Offsets of a gap that a log hands out, at most: each becomes a leaf, and a longer hole is more than one gap."""
+
+
 class Gap(msgspec.Struct, frozen=True, gc=False):
     """A run of offsets under which no record exists or ever will (transaction markers, lost to retention).
 
@@ -134,3 +145,13 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
 
     position: Position
     count: int
+
+    @classmethod
+    def between(cls, position: Position, end: int) -> Self:
+        """The hole from a position up to an offset above it, or its first `MAX_GAP` offsets."""
+        return cls(position, min(end - position.offset, MAX_GAP))
+
+    @property
+    def end(self) -> int:
+        """The offset after the run."""
+        return self.position.offset + self.count

@@ -20,6 +20,8 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
 class Records(msgspec.Struct, frozen=True):
     """Records and gaps in log order; per partition without holes and without repeats.
 
+    A gap is at most `MAX_GAP` long: a longer hole comes piece by piece, one a delivery, so that nobody has to hold
+    all of it.
     May hold several partitions; the order between partitions means nothing. Never empty.
     """
 
@@ -155,7 +157,8 @@ class EventLog(RecordSource, Protocol):
         """Records and gaps from ``start`` on without holes; at least one where ``start`` < next.
 
         Stops after ``max_records`` or when values pass ``max_bytes``. ``start`` below the first offset yields a
-        `Gap` up to it; at or past the end: an empty list.
+        `Gap` up to it; at or past the end: an empty list. A hole longer than `MAX_GAP` ends the answer with its
+        first part.
 
         Raises:
             Unavailable: it cannot be read now.

@@ -17,7 +17,7 @@ from trailseal.merkle.errors import MerkleError
 from trailseal.merkle.signing import verify_note
 from trailseal.merkle.tiles import TILE_WIDTH
 from trailseal.model.outcomes import REMOVED
-from trailseal.model.record import HEADER_ADMIN, Gap, Record
+from trailseal.model.record import HEADER_ADMIN, Record
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
 from trailseal.ports.witness import Witness
@@ -182,8 +182,7 @@ def _order_pending(log: EventLog, sealed: SealedLog, tree: LogTree) -> bool:
         items = log.read(sealed.partition, at, _READ_RECORDS, READ_BYTES)
         if any(isinstance(item, Record) and item.header(HEADER_ADMIN) is not None for item in items):
             return True
-        last = items[-1]
-        at = last.position.offset + (last.count if isinstance(last, Gap) else 1)
+        at = items[-1].end
     return False
 
 

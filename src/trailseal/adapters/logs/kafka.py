@@ -93,11 +93,15 @@ class KafkaLog:
             bounds = reader.bounds(partition)
             if start >= bounds.next or max_records < 1:
                 return []
-            gone = [Gap(Position(log, partition, start), bounds.first - start)] if start < bounds.first else []
-            place = (topic.base, partition, max(start, bounds.first))
-            found = reader.read(log, place, bounds.next, max_records - len(gone), max_bytes)
+            items: list[Record | Gap] = []
+            if start < bounds.first:
+                items.append(Gap.between(Position(log, partition, start), bounds.first))
+                start = items[0].end
+            if start >= bounds.first:
+                place = (topic.base, partition, start)
+                items += reader.read(log, place, bounds.next, max_records - len(items), max_bytes)
             self._still(topic)
-        return gone + found
+        return items
 
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
         """See `RecordSource.fetch`; costs about a millisecond for each run of neighbours."""
@@ -189,6 +193,6 @@ def _read_run(reader: Reader, log: int, place: Place, end: int, last: int) -> It
     base, partition, at = place
     while at <= last:
         for item in reader.read(log, (base, partition, at), end, last + 1 - at, _RUN_BYTES):
-            at = item.position.offset + (item.count if isinstance(item, Gap) else 1)
+            at = item.end
             if isinstance(item, Record):
                 yield item

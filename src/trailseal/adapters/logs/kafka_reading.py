@@ -88,10 +88,13 @@ class Reader:
             if offset is None or offset < at:
                 continue
             if offset > at:
-                items.append(Gap(Position(log, partition, at), offset - at))
-                at = offset
-                if message.error() is None:
+                hole = Gap.between(Position(log, partition, at), offset)
+                items.append(hole)
+                at = hole.end
+                if message.error() is None or at < offset:
                     self._fetched.appendleft(message)
+                if at < offset:
+                    break
                 continue
             if message.error() is not None:
                 continue

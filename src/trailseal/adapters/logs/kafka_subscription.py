@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message
 from trailseal.adapters.logs.kafka_group import Fetched, GroupMember
 from trailseal.adapters.logs.kafka_messages import record_of
 from trailseal.errors import PipelineFault, TrailsealError
-from trailseal.model.record import Gap, Position, Record
+from trailseal.model.record import MAX_GAP, Gap, Position, Record
 from trailseal.ports.log import Assigned, Bounds, Delivery, Lost, Records, Revoked
 from trailseal.telemetry import logger
 
@@ -162,7 +162,6 @@ class KafkaSubscription:
                 if items:
                     return items
                 items += self._out_of_range(partition, place)
-                fetched.popleft()
                 continue
             if offset > place.next:
                 fetched.appendleft(message)  # it stays until it is known that nothing lies before it
@@ -186,25 +185,31 @@ class KafkaSubscription:
         """
         start = place.next or 0
         found = self._look(partition, start)
-        end = min(stop, start + found.count) if isinstance(found, Gap) else start
-        place.next, place.sure = end, True
-        if end < stop:
+        end = min(stop, found.end) if isinstance(found, Gap) else start
+        longer = isinstance(found, Gap) and found.count == MAX_GAP
+        place.next, place.sure = end, not longer
+        if end < stop and not longer:
             logger("kafka").warning("fetched_elsewhere", partition=partition, wanted=end, got=stop)
             self._start(partition, place)
         return [Gap(Position(self._log, partition, start), end - start)] if end > start else []
 
     def _out_of_range(self, partition: int, place: _Place) -> list[Record | Gap]:
-        """The broker does not have the offset: retention overtook us, or the log is shorter than it was."""
+        """The broker does not have the offset: retention overtook us, or the log is shorter than it was.
+
+        Its word stays in front until all that is gone was delivered.
+        """
         expected = place.next or 0
         bounds = self._bounds(partition)
         self._refuse_beyond(partition, expected, bounds)
-        place.next = max(expected, bounds.first)
-        self._start(partition, place)
-        if place.next == expected:
+        lost = Gap.between(Position(self._log, partition, expected), max(expected, bounds.first))
+        place.next = lost.end
+        if lost.end >= bounds.first:
+            self._fetched.popleft()
+            self._start(partition, place)
+        if not lost.count:
             return []
-        lost = place.next - expected
-        logger("kafka").error("retention_overtook", partition=partition, first_lost=expected, records=lost)
-        return [Gap(Position(self._log, partition, expected), lost)]
+        logger("kafka").error("retention_overtook", partition=partition, first_lost=expected, records=lost.count)
+        return [lost]
 
     def _refuse_beyond(self, partition: int, offset: int, bounds: Bounds) -> None:
         if offset > bounds.next:

@@ -133,14 +133,14 @@ class SqliteLog:
             if start >= bounds.next or max_records < 1:
                 return []
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM records WHERE offset >= ? ORDER BY offset LIMIT ?",  # noqa: S608 - constants
-                (start, max_records),
+                f"SELECT {_COLUMNS} FROM records WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?",  # noqa: S608 - constants
+                (start, bounds.next, max_records),
             )
             items = _contiguous(rows, log, start, max_records, max_bytes)
             rows.close()
         last = items[-1] if items else None
         if last is None:
-            return [Gap(Position(log, PARTITION, start), bounds.next - start)]
+            return [Gap.between(Position(log, PARTITION, start), bounds.next)]
         return items
 
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
@@ -271,7 +271,10 @@ def _contiguous(rows: sqlite3.Cursor, log: int, start: int, max_records: int, ma
     for row in rows:
         offset = row[0]
         if offset != expected:
-            items.append(Gap(Position(log, PARTITION, expected), offset - expected))
+            hole = Gap.between(Position(log, PARTITION, expected), offset)
+            items.append(hole)
+            if hole.end < offset:
+                break
         size += len(row[3] or b"")
         if (items and size > max_bytes) or len(items) >= max_records:
             break

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from trailseal.adapters.locks import FileLock
 from trailseal.adapters.sqlite_files import SqliteFile
 from trailseal.errors import PipelineFault, Unavailable
-from trailseal.model.record import Gap, Record
+from trailseal.model.record import MAX_GAP, Gap, Record
 from trailseal.ports.log import Assigned, Bounds, Delivery, Records
 
 PARTITION = 0
@@ -179,8 +179,8 @@ class SqliteSubscription:
             self._refuse_truncation(self._next)
             self._seen_version = version
             return None
-        last = items[-1]
-        self._next = last.position.offset + (last.count if isinstance(last, Gap) else 1)
+        self._refuse_hole(items)
+        self._next = items[-1].end
         return Records(tuple(items))
 
     def _data_version(self) -> int:
@@ -202,6 +202,15 @@ class SqliteSubscription:
             raise PipelineFault(
                 f"The log {self._file.path} ends at {held}, before the offset {expected} that was read from it: it"
                 " was cut off or replaced. Stop and restore the right file."
+            )
+
+    def _refuse_hole(self, items: Sequence[Record | Gap]) -> None:
+        """Single records can be missing; where offset after offset is, an offset in the file was written over."""
+        hole = next((item for item in items if isinstance(item, Gap) and item.count == MAX_GAP), None)
+        if hole is not None:
+            raise PipelineFault(
+                f"The log {self._file.path} lacks {MAX_GAP:,} records or more from offset {hole.position.offset}"
+                " on, and it never removes one: the file was damaged or edited. Stop and restore it from a backup."
             )
 
     def _write_offset(self) -> None:
