@@ -17,11 +17,10 @@ import pytest
 from flow.attack_contract import COLLISION, EARLIER, EVENTS, SALTLESS, AttackContract, entry_at, honest_records
 from flow.embedded import opened
 from flow.running import caught_up, record, running, until
-from flow.sealing import witness
+from flow.sealing import tombstones_at, witness
 from trailseal.adapters.ledgers.sqlite_rows import KINDS
 from trailseal.bootstrap import Engines, open_engines
 from trailseal.cli.pipeline import make_consumer
-from trailseal.merkle.admin import AdminKind
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.notes import VerifierKey
 from trailseal.model.outcomes import OutcomeRow
@@ -359,7 +358,7 @@ def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_pipeline(data, *[record(f"e{number}") for number in range(10)])
     stranger = KeyFile(data / "stranger.key")
     stranger.make("2026-01-02T03:04:05Z")
-    with opened(data, "read") as engines:
+    with opened(data, "import") as engines:
         genuine = removal_order(engines, data, 2, 4)
         forged = removal_order(engines, data, 6, keys=stranger)
     run_pipeline(data, genuine, forged, record("e2"), record("later"))
@@ -380,7 +379,8 @@ def removal_order(engines: Engines, data: Path, *offsets: int, keys: KeyFile | N
     assert head is not None
     ring = (keys or KeyFile(data / "seal.key")).ring()
     mandate = Mandate(requested_by="officer", reason="ticket 12")
-    (made,) = Clerk(log, head, ring, mandate, engines.clock.now_us()).records(AdminKind.ERASE, offsets)
+    clerk = Clerk(log, head, ring, mandate, engines.clock.now_us())
+    (made,) = clerk.erasures(tombstones_at(engines, 1, offsets))
     return made
 
 
@@ -434,7 +434,7 @@ def test_no_record_is_gone_as_the_retry_of_an_erased_event_without_an_order_that
 
 
 def test_the_record_of_a_retry_goes_by_an_order_of_its_own(erased: Path) -> None:
-    with opened(erased, "read") as engines:
+    with opened(erased, "import") as engines:
         order = removal_order(engines, erased, RETRY)
     run_pipeline(erased, order)
     with edited(erased / "log.sqlite") as log:

@@ -11,11 +11,11 @@ import pytest
 
 from flow.embedded import REFRESH_S, assert_balanced, offsets, opened
 from flow.running import caught_up, record, running, until
+from flow.sealing import tombstones_at
 from flow.test_commands import trailseal
 from flow.test_erasure import MANDATE, piped
 from trailseal.bootstrap import Engines
 from trailseal.cli.pipeline import make_consumer
-from trailseal.merkle.admin import AdminKind
 from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.record import NewRecord, Position, Record
 from trailseal.ports.erasure import ErasableLedger
@@ -81,7 +81,7 @@ def order(engines: Engines, data: Path, *erased: int) -> NewRecord:
     assert head is not None
     ring = KeyFile(data / "seal.key").ring()
     clerk = Clerk(log, head, ring, MANDATE, engines.clock.now_us(), ended)
-    (made,) = clerk.records(AdminKind.ERASE, erased)
+    (made,) = clerk.erasures(tombstones_at(engines, 1, erased))
     return made
 
 

@@ -17,11 +17,11 @@ import pytest
 from flow.embedded import REFRESH_S, assert_balanced, offsets, opened
 from flow.erasure_child import PLACES as STEPS
 from flow.running import caught_up, record, running, until
+from flow.sealing import tombstones_at
 from flow.test_attacks import verified
 from flow.test_commands import rows, trailseal
 from trailseal.bootstrap import Engines
 from trailseal.cli.pipeline import make_consumer
-from trailseal.merkle.admin import AdminKind
 from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.query import Query
 from trailseal.model.record import HEADER_ADMIN, NewRecord, Position
@@ -55,8 +55,9 @@ def clerk(engines: Engines, data: Path, keys: KeyFile | None = None) -> Clerk:
 
 
 def order(engines: Engines, data: Path, *erased: int, keys: KeyFile | None = None) -> NewRecord:
-    (made,) = clerk(engines, data, keys).records(AdminKind.ERASE, erased)
-    return made
+    made = clerk(engines, data, keys)
+    (one,) = made.erasures(tombstones_at(engines, made.log.log, erased))
+    return one
 
 
 def head_of(engines: Engines) -> Head:

@@ -47,7 +47,7 @@ NO_MATTER = {
     **dict.fromkeys(("outcomes.code", "outcomes.detail", "outcomes.field"), FOR_PEOPLE),
     **dict.fromkeys(("outcomes.tenant_id", "outcomes.event_id"), FOR_PEOPLE),
     **dict.fromkeys((f"outcomes[dead_letter].of_{part}" for part in ("log", "partition", "offset")), FOR_PEOPLE),
-    "outcomes.tombstone": "its event is gone; of one with a retry in the log it is held against that",
+    "outcomes.tombstone": "which event it was, its order says by the first bytes; the others keep retries out",
     "documents.version": COUNTER,
     "document_versions": COUNTER,
     "documents[retention]": "which events are late from now on; nothing that was sealed",

@@ -201,6 +201,13 @@ def retry_of_what_was_never_erased(data: Path) -> None:
     add_row(data, 5, ERASURE, None, tombstone_made(data))
 
 
+def retry_with_the_erased_row_made_to_fit(data: Path) -> None:
+    made = tombstone_made(data)
+    with edited(data / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE outcomes SET tombstone = ? WHERE offset = 3", (made,))
+    add_row(data, 5, ERASURE, None, made)
+
+
 def retry_of_what_expired(data: Path) -> None:
     add_row(data, 5, EXPIRY, None, tombstone_made(data))
 
@@ -218,6 +225,7 @@ def retry_without_an_order(data: Path) -> None:
         (late_and_edited_to_fit, b"not the one that was sealed"),
         (retry_of_another, b"is another event"),
         (retry_of_what_was_never_erased, b"erased nothing like it"),
+        (retry_with_the_erased_row_made_to_fit, b"erased nothing like it"),
         (retry_of_what_expired, b"erased nothing like it"),
         (retry_without_an_order, b"no genuine order at 1/0/4"),
     ],

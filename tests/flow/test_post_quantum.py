@@ -81,7 +81,7 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_pipeline(data, *(record(f"e{number}") for number in range(5)))
     run_pipeline(data, *(record(f"e{number}") for number in range(5, EVENTS)))
     KeyFile(data / "seal.key").make(NOW, post_quantum=True)
-    with opened(data, "read") as engines:
+    with opened(data, "import") as engines:
         order = removal_order(engines, data, 2, 4)
     run_pipeline(data, order, record("later"))
     return data

@@ -162,6 +162,16 @@ class TestClusterAttacks(AttackContract):
         (one,) = self.verified().suspicions
         assert (one.kind, one.event_id, one.detail) == ("edited-projection", "e41", "the field record")
 
+    def test_a_record_that_is_passed_off_as_a_subjects_is_told_and_not_named(
+        self, cluster: Deployment, attacker: ClusterAttacker
+    ) -> None:
+        true = self.entry_at(41)
+        theirs = msgspec.structs.replace(true.record, value=(true.record.value or b"").replace(b"alice", b"eve"))
+        attacker.replace_document(true, msgspec.structs.replace(changed(true, actor="eve"), record=theirs))
+        told = cluster.run("erase", "--tenant", "acme", "--actor", "eve", "--reason", "ticket 7")
+        assert told.returncode == 2, told.stderr
+        assert "Not ordered: 1/0/41, its record is not the one that was sealed there" in told.stderr
+
     def test_an_event_marked_as_erased_is_missing(self, attacker: ClusterAttacker) -> None:
         true = self.entry_at(41)
         attacker.put(f"audit-{true.month}", true.document_id, _json(event_document(true)) | {"erased": True})

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import msgspec
 import pytest
 
+from flow.sealing import tombstones_at
 from servers.deployment import Deployment, deployment
 from servers.raw_elasticsearch import RawElasticsearch
 from servers.test_attacks import ClusterAttacker
 from servers.test_ended_logs import by_id, end_topic, found, keys_of, old_event, taken_in, verified
-from trailseal.merkle.admin import AdminKind
 from trailseal.model.outcomes import Head, OutcomeRow
 from trailseal.model.record import NewRecord, Position
 from trailseal.sealing.admin_records import Clerk, Mandate
@@ -65,7 +65,10 @@ def orders_of(cluster: Deployment) -> dict[str, NewRecord]:
         "the open log": (replace(right, head=open_head, ended=None), VICTIM),
         "another offset": (right, GONE),
     }
-    made = {name: next(clerk.records(AdminKind.ERASE, [offset])) for name, (clerk, offset) in clerks.items()}
+    made = {
+        name: next(clerk.erasures(tombstones_at(cluster.engines, clerk.head.log, [offset])))
+        for name, (clerk, offset) in clerks.items()
+    }
     # the statement of the log in which it stands cannot call itself ended: a genuine one with the line edited in
     (header,) = [value for name, value in made["the open log"].headers if name == "trailseal-admin"]
     assert header is not None

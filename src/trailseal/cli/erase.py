@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -13,10 +13,13 @@ from trailseal.bootstrap import Engines, open_engines
 from trailseal.cli.leftovers import found_leftovers
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.orders import (
+    Contradicted,
     Ordering,
     draw_counts,
-    erasable_of,
     heads_of,
+    refuse_contradicted,
+    sealed_sources,
+    tell_contradicted,
     tell_pending,
     tell_retention,
     user,
@@ -24,11 +27,14 @@ from trailseal.cli.orders import (
 from trailseal.cli.output import Form, as_table, draw_table, notice
 from trailseal.errors import UsageError
 from trailseal.event_consumer.selection import Selection, Subject, select
-from trailseal.merkle.admin import AdminKind
 from trailseal.model.outcomes import Head
 from trailseal.model.timestamps import format_rfc3339, month
 from trailseal.sealing.admin_records import Mandate
 from trailseal.telemetry import set_up_logging
+from trailseal.verification.nameable import SealedSources, anything
+
+_Erasure = tuple[Head, Mapping[str, int], Mapping[int, bytes | None]]
+"""Of one partition: its head, how many of what there is, and the tombstones of what an order is to name."""
 
 
 def erase(
@@ -55,12 +61,13 @@ def erase(
 ) -> None:
     """Erase one subject's records from log, index, ledger and cache; or what no index has and the log still holds.
 
-    Without --yes nothing is changed: the records, duplicates and dead letters that would go are counted. With it, a
-    record that says who asked and why, signed by the log's keys, is appended; whoever runs the pipeline carries it
-    out, a running `trailseal up` or else this command, in the cluster the consumers. Every proof and checkpoint
-    stays valid. Kafka's own copy goes with its retention: the command says by when, and refuses where it never
-    does. Events of logs that have ended are reached too. Backups, exports and imported files are not:
-    docs/howto/erase.md.
+    Without --yes nothing is changed: the records, duplicates and dead letters that would go are counted. Each has
+    to be what was sealed at its offset, and the subject's; what is not is told and left as it is, and the exit
+    status is 2. With --yes, a record that says who asked and why, signed by the log's keys, is appended; whoever
+    runs the pipeline carries it out, a running `trailseal up` or else this command, in the cluster the consumers.
+    Every proof and checkpoint stays valid. Kafka's own copy goes with its retention: the command says by when, and
+    refuses where it never does. Events of logs that have ended are reached too. Backups, exports and imported files
+    are not: docs/howto/erase.md.
 
     With --leftovers, run by a timer more often than Kafka's retention, what came again after it was erased, or
     after its month was dropped, is named by an order while its record can still show that it did. What a record
@@ -75,26 +82,27 @@ def erase(
     engines = open_engines(settings, "import" if yes else "read")
     try:
         tell_retention(engines)
-        erasable_of(engines)
-        heads = heads_of(engines)
-        found = (
-            found_leftovers(engines, heads, form) if subject is None else _found_of(engines, heads, subject, form)
+        sources, heads = sealed_sources(engines, signing=yes), heads_of(engines)
+        found, erasures = (
+            _leftovers(engines, sources, heads, form)
+            if subject is None
+            else _found_of(engines, sources, heads, subject, form)
         )
         tell_pending(engines, heads)
-        if not any(one.offsets for one in found):
+        if not erasures:
+            refuse_contradicted(found)
             notice("Nothing was found; nothing is changed.")
             raise typer.Exit(1)
         if not yes:
             notice("Nothing was changed. Add --yes to erase this; it cannot be undone.")
             return
         with Ordering(settings, engines) as ordering:
-            for one in found:
-                if one.offsets:
-                    said = msgspec.structs.replace(mandate, details=dict(one.counts))
-                    ordering.order(AdminKind.ERASE, one.head, one.offsets, said)
+            for head, counts, tombstones in erasures:
+                ordering.erase(head, tombstones, msgspec.structs.replace(mandate, details=dict(counts)))
             ordering.wait()
     finally:
         engines.close()
+    refuse_contradicted(found)
     notice("Erased. The books show it (`trailseal reconcile`), and the log says who asked and why.")
 
 
@@ -119,15 +127,36 @@ def _refuse_personal(subject: Subject, mandate: Mandate) -> None:
         )
 
 
-def _found_of(engines: Engines, heads: Sequence[Head], subject: Subject, form: Form) -> list[Selection]:
-    """What there is of a subject, and write it."""
+def _found_of(
+    engines: Engines, sources: SealedSources, heads: Sequence[Head], subject: Subject, form: Form
+) -> tuple[Sequence[Contradicted], list[_Erasure]]:
+    """What there is of a subject, partition by partition, and write it."""
+    erasures: list[_Erasure] = []
     found = select(engines.log, engines.index, engines.ledger, heads, subject)
+    for one in found:
+        held = sources.nameable(one.head.log, one.head.partition, one.offsets, subject.owns)
+        one.leave_out(held.contradicted)
+        if held.tombstones:
+            erasures.append((one.head, one.counts, held.tombstones))
     rows = [_row(one) for one in found]
     draw_counts(rows, form)
     months = Counter(month(at) for one in found for at in one.events.values())
     if months and as_table(form):
         draw_table(("month", "events"), sorted(months.items()), numbers=frozenset(("events",)))
-    return found
+    tell_contradicted(found)
+    return found, erasures
+
+
+def _leftovers(
+    engines: Engines, sources: SealedSources, heads: Sequence[Head], form: Form
+) -> tuple[Sequence[Contradicted], list[_Erasure]]:
+    """What no order names yet, partition by partition, and write it; nobody asked for what is contradicted."""
+    erasures: list[_Erasure] = []
+    for one in found_leftovers(engines, sources, heads, form):
+        held = sources.nameable(one.head.log, one.head.partition, one.offsets, anything)
+        if held.tombstones:
+            erasures.append((one.head, one.counts, held.tombstones))
+    return (), erasures
 
 
 def _row(one: Selection) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import msgspec
 import typer
 
 from trailseal.bootstrap import open_engines
-from trailseal.cli.leftovers import tell_contradicted
 from trailseal.cli.options import Config, Data, settings_from
 from trailseal.cli.orders import (
     Ordering,
     draw_counts,
-    erasable_of,
     heads_of,
+    refuse_contradicted,
+    sealed_sources,
+    tell_contradicted,
     tell_pending,
     tell_retention,
     user,
@@ -23,10 +24,10 @@ from trailseal.cli.output import Form, notice
 from trailseal.errors import UsageError
 from trailseal.event_consumer.leftovers import find_leftovers
 from trailseal.event_consumer.retention import MONTH, Expiry, select_before
-from trailseal.merkle.admin import AdminKind
 from trailseal.model.timestamps import month
 from trailseal.sealing.admin_records import Mandate
 from trailseal.telemetry import set_up_logging
+from trailseal.verification.nameable import SealedSources
 
 
 def expire(
@@ -57,12 +58,17 @@ def expire(
         tell_retention(engines)
         heads = heads_of(engines)
         first = _month(before, month(engines.clock.now_us()))
-        leftovers = find_leftovers(engines.log, erasable_of(engines).records, engines.ledger, heads)
+        sources = sealed_sources(engines, signing=yes)
+        leftovers = find_leftovers(engines.log, sources.records, engines.ledger, heads)
         found = select_before(engines.index, engines.ledger, heads, first, leftovers)
+        for one in found:
+            held = sources.nameable(one.head.log, one.head.partition, one.offsets, one.is_of)
+            one.leave_out(held.contradicted)
         draw_counts(_rows(found), form)
-        tell_contradicted(leftovers)
+        tell_contradicted([*leftovers, *found])
         tell_pending(engines, heads)
-        if not found:
+        if not any(one.offsets or one.late for one in found):
+            refuse_contradicted(found)
             notice("Nothing was found; nothing is changed.")
             raise typer.Exit(1)
         if not yes:
@@ -70,23 +76,25 @@ def expire(
             return
         with Ordering(settings, engines) as ordering:
             for one in found:
-                _order(ordering, one, mandate)
+                _order(ordering, sources, one, mandate)
             ordering.wait()
     finally:
         engines.close()
+    refuse_contradicted(found)
     notice("Dropped. The books show it (`trailseal reconcile`), and the log says who asked and why.")
 
 
-def _order(ordering: Ordering, one: Expiry, mandate: Mandate) -> None:
+def _order(ordering: Ordering, sources: SealedSources, one: Expiry, mandate: Mandate) -> None:
     """A month is dropped once; what came late for it is erased by an order of its own."""
-    dropped = {"events": len(one.events), "duplicates": len(one.duplicates)}
-    for kind, offsets, counts in (
-        (AdminKind.EXPIRE, one.offsets, dropped),
-        (AdminKind.ERASE, sorted(one.late), {"late": len(one.late)}),
-    ):
-        if offsets:
-            said = msgspec.structs.replace(mandate, details={"month": one.month, **counts})
-            ordering.order(kind, one.head, offsets, said)
+
+    def saying(**counts: int) -> Mandate:
+        return msgspec.structs.replace(mandate, details={"month": one.month, **counts})
+
+    if one.offsets:
+        ordering.expire(one.head, one.offsets, saying(events=len(one.events), duplicates=len(one.duplicates)))
+    if one.late:
+        held = sources.nameable(one.head.log, one.head.partition, one.late, one.is_of)
+        ordering.erase(one.head, held.tombstones, saying(late=len(held.tombstones)))
 
 
 def _month(text: str, now: str) -> str:

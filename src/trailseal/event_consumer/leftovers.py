@@ -18,7 +18,7 @@ import msgspec
 from trailseal.errors import InvalidEvent
 from trailseal.event_consumer.decode import decode_one
 from trailseal.formats import decode_admin
-from trailseal.merkle.admin import AdminKind, AdminStatement
+from trailseal.merkle.admin import AdminKind
 from trailseal.merkle.errors import MerkleError
 from trailseal.model.outcomes import REMOVED, Head, OutcomeRow
 from trailseal.model.projection import Entry
@@ -26,10 +26,10 @@ from trailseal.model.record import Position, Record
 from trailseal.ports.erasure import ErasableRecords
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import EventLog
-from trailseal.sealing.admin_records import MONTH_DETAIL, ended_before, is_named, known_keys, statement_of
-from trailseal.sealing.origin import SealedLog, same_records
+from trailseal.sealing.admin_records import MONTH_DETAIL, is_named, known_keys, removes_from, statement_of
+from trailseal.sealing.origin import same_records
 from trailseal.sealing.sealed_records import SealedRecords
-from trailseal.sealing.tombstones import known_key, tombstone_of, tombstones_by
+from trailseal.sealing.tombstones import ErasedEvents, known_key, tombstone_of
 
 _PAGE = 1_000
 _KNOWN = 100
@@ -111,12 +111,12 @@ class _Named:
     Attributes:
         at: where it stands.
         month: that it dropped, or None.
-        tombstones: of the events that it erased.
+        erased: the events that it erased.
     """
 
     at: Position
     month: str | None
-    tombstones: frozenset[bytes]
+    erased: ErasedEvents
 
 
 class _Claims:
@@ -142,7 +142,7 @@ class _Claims:
 
     def _not_again(self, row: OutcomeRow, made: Entry, order: _Named) -> str | None:
         known = row.tombstone
-        if known is None or self._key is None or known not in order.tombstones:
+        if known is None or self._key is None or not order.erased.has(known):
             return f"it counts as a retry of what the order at {order.at} erased, which erased nothing like it"
         if hmac.compare_digest(tombstone_of(made, self._key), known):
             return None
@@ -168,12 +168,13 @@ class _Claims:
         try:
             keys = known_keys(self._ledger, there.log)
             statement = statement_of(record, there.log, keys, self._ledger)
-            month = decode_admin(record).event.metadata.get(MONTH_DETAIL)
+            details = decode_admin(record).event.metadata
+            about = removes_from(self._ledger, there.log, statement)
+            erased = ErasedEvents.of(self._ledger, record, details, statement, about)
         except (MerkleError, InvalidEvent):
             return None
-        if statement.kind is AdminKind.EXPIRE:
-            return _Named(at, str(month), frozenset())
-        return _Named(at, None, tombstones_by(self._ledger, at, statement, self._about(statement, there.log)))
+        month = str(details.get(MONTH_DETAIL)) if statement.kind is AdminKind.EXPIRE else None
+        return _Named(at, month, erased)
 
     def _continues(self, here: SealedRecords, earlier: SealedRecords) -> bool:
         return is_named(self._ledger, here.log, earlier.log, earlier.tree)
@@ -187,12 +188,6 @@ class _Claims:
         if number is not None and number != at.log and same_records(self._ledger, at.log, number):
             here = self._log.fetch([msgspec.structs.replace(at, log=number)])
             yield from (msgspec.structs.replace(one, position=at) for one in here if one is not None)
-
-    def _about(self, statement: AdminStatement, log: SealedLog) -> tuple[int, int]:
-        """Log and partition that an order is about; of one that has ended as well."""
-        ended = None if statement.ended is None else ended_before(self._ledger, log, statement.ended)
-        about = log if ended is None else ended[0]
-        return about.log, about.partition
 
 
 def _not_late(row: OutcomeRow, made: Entry, order: _Named) -> str | None:

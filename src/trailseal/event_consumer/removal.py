@@ -44,7 +44,7 @@ from trailseal.sealing.admin_records import (
     known_keys,
     statement_of,
 )
-from trailseal.sealing.tombstones import tombstone_key, tombstone_of
+from trailseal.sealing.tombstones import signed_tombstones, tombstone_key, tombstone_of
 from trailseal.telemetry import logger
 
 _AT_ONCE = 5_000
@@ -72,6 +72,7 @@ def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order | None] | OutcomeR
             except (MerkleError, IntegrityViolation):
                 raise error from None
         decoded = decode_admin(record)
+        signed_tombstones(record, decoded.event.metadata)
     except MerkleError as error:
         return _no_order(record, str(error))
     except InvalidEvent as error:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from trailseal.errors import Fenced
 from trailseal.event_consumer.leftovers import Leftovers
-from trailseal.model.event import RESERVED_TENANT
+from trailseal.model.event import RESERVED_TENANT, Event
 from trailseal.model.outcomes import Head
 from trailseal.model.query import Query
-from trailseal.model.record import Position
+from trailseal.model.record import Position, Record
 from trailseal.model.timestamps import month, parse_rfc3339
 from trailseal.ports.index import EventIndex, every_hit
 from trailseal.ports.ledger import Ledger, damaged
@@ -38,6 +38,7 @@ class Expiry:
         events: of the month.
         duplicates: of those events.
         late: that came after the month was dropped, that no order names, and that the log still holds.
+        contradicted: offsets that may not be named all the same, and why.
     """
 
     head: Head
@@ -45,6 +46,18 @@ class Expiry:
     events: set[int] = field(default_factory=set)
     duplicates: set[int] = field(default_factory=set)
     late: set[int] = field(default_factory=set)
+    contradicted: dict[int, str] = field(default_factory=dict)
+
+    def is_of(self, record: Record, event: Event | None) -> bool:
+        """Whether the record's event is of the month."""
+        del record
+        return event is not None and month(event.timestamp_us) == self.month
+
+    def leave_out(self, contradicted: Mapping[int, str]) -> None:
+        """Not to be named, though index or rows say that they are of the month."""
+        self.contradicted |= contradicted
+        for some in (self.events, self.duplicates, self.late):
+            some.difference_update(contradicted)
 
     @property
     def offsets(self) -> list[int]:

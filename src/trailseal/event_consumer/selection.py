@@ -8,7 +8,7 @@ same, in Kafka until its retention has passed: the rows lead to it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import islice
@@ -48,6 +48,10 @@ class Subject:
             return False
         return event.actor.id == self.actor if self.actor is not None else event.id in self.event_ids
 
+    def owns(self, record: Record, event: Event | None) -> bool:
+        """Whether the record is the subject's, or names it where it is no event."""
+        return self.is_named_in(record) if event is None else self.is_of(event)
+
     def is_named_in(self, record: Record) -> bool:
         """Whether a record that is no event names the subject: its name as a JSON text stands in it.
 
@@ -76,6 +80,7 @@ class Selection:
         dead_letters: that are the subject's, or name it.
         retries: records that came again after an erasure, and that no order names.
         late: that came after their month was dropped, and that no order names.
+        contradicted: offsets that may not be named all the same, and why.
     """
 
     head: Head
@@ -84,6 +89,15 @@ class Selection:
     dead_letters: set[int] = field(default_factory=set)
     retries: set[int] = field(default_factory=set)
     late: set[int] = field(default_factory=set)
+    contradicted: dict[int, str] = field(default_factory=dict)
+
+    def leave_out(self, contradicted: Mapping[int, str]) -> None:
+        """Not to be named, though index or rows say that they are the subject's."""
+        self.contradicted |= contradicted
+        for offset in contradicted:
+            self.events.pop(offset, None)
+        for some in (self.duplicates, self.dead_letters, self.retries, self.late):
+            some.difference_update(contradicted)
 
     @property
     def offsets(self) -> list[int]:
@@ -152,13 +166,13 @@ def _look_through_rows(
                 found.duplicates.add(row.position.offset)
         else:
             kept = ledger.kept(row.position)
-            if kept is not None and _is_of(kept, origin, subject):
+            if kept is not None and subject.owns(kept, _decoded(kept, origin)):
                 found.dead_letters.add(row.position.offset)
     removed = ledger.outcomes(head.log, head.partition, 0, head.next, REMOVED)
     unnamed = (row for row in removed if row.came_late or row.came_again)
     while some := list(islice(unnamed, _PAGE)):
         for row, record in zip(some, log.fetch([row.position for row in some]), strict=True):
-            if record is not None and not record.is_erased and _is_of(record, origin, subject):
+            if record is not None and not record.is_erased and subject.owns(record, _decoded(record, origin)):
                 (found.late if row.came_late else found.retries).add(row.position.offset)
 
 
@@ -169,11 +183,6 @@ def _events(index: EventIndex, subject: Subject) -> Iterator[tuple[SortKey, Reco
     condition = Condition(name, tuple(Exact(text) for text in texts))
     query = Query(tenants=(subject.tenant_id,), conditions=(condition,), order="asc")
     return ((hit.key, hit.record) for hit in every_hit(index, query))
-
-
-def _is_of(record: Record, origin: str, subject: Subject) -> bool:
-    event = _decoded(record, origin)
-    return subject.is_named_in(record) if event is None else subject.is_of(event)
 
 
 def _decoded(record: Record, origin: str) -> Event | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -32,6 +32,7 @@ from trailseal.model.record import (
     HEADER_FORMAT,
     HEADER_SALT,
     HEADER_TENANT,
+    HEADER_TOMBSTONES,
     SALT_BYTES,
     NewRecord,
     Place,
@@ -47,6 +48,7 @@ from trailseal.sealing.leaves import LeafMaker
 from trailseal.sealing.origin import SealedLog, predecessors
 from trailseal.sealing.periods import PeriodSecrets
 from trailseal.sealing.state import SealState
+from trailseal.sealing.tombstones import TOMBSTONES_DETAIL, tombstones_header
 from trailseal.sealing.tree import LogTree
 
 ACTIONS = {AdminKind.ERASE: "trailseal.erased", AdminKind.EXPIRE: "trailseal.expired"}
@@ -55,7 +57,9 @@ ACTIONS = {AdminKind.ERASE: "trailseal.erased", AdminKind.EXPIRE: "trailseal.exp
 
 MONTH_DETAIL = "month"
 """Which of the details names the month that an expiry drops."""
-_MOST_OFFSETS = 500_000
+_MOST_EXPIRED = 500_000
+_MOST_ERASED = 50_000
+"""Each has a tombstone in the record, which a megabyte has to hold."""
 
 
 class Mandate(msgspec.Struct, frozen=True):
@@ -136,6 +140,22 @@ def ended_before(ledger: Ledger, log: SealedLog, origin: str) -> tuple[SealedLog
                 genuine = tree.entry(0) == known.entry.encode() and is_named(ledger, log, known, tree)
                 return sealed if genuine else None
     return None
+
+
+def removes_from(ledger: Ledger, log: SealedLog, statement: AdminStatement) -> tuple[int, int]:
+    """Number and partition of the log of which a genuine order names offsets.
+
+    Args:
+        ledger: has the logs that ended before.
+        log: in which the order stands.
+        statement: what it says.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    ended = None if statement.ended is None else ended_before(ledger, log, statement.ended)
+    about = log if ended is None else ended[0]
+    return about.log, about.partition
 
 
 def inherited_statement(record: Record, ledger: Ledger, log: SealedLog) -> AdminStatement:
@@ -257,31 +277,29 @@ class Clerk:
     now_us: int
     ended: SealedLog | None = None
 
-    def records(self, kind: AdminKind, offsets: Sequence[int]) -> Iterator[NewRecord]:
-        """The records to append so that these offsets, in any order, are removed.
+    def erasures(self, tombstones: Mapping[int, bytes | None]) -> Iterator[NewRecord]:
+        """The records to append so that these offsets are erased; each is carried out as one.
 
-        One for each ten thousand runs and half a million offsets: each is carried out as one.
+        Args:
+            tombstones: of the event at each offset; None where the record is no event.
         """
-        portion: list[OffsetRun] = []
-        room = _MOST_OFFSETS
-        for run in runs_of(offsets):
-            first = run.first
-            while first <= run.last:
-                last = min(run.last, first + room - 1)
-                portion.append(OffsetRun(first, last))
-                room -= last - first + 1
-                first = last + 1
-                if not room or len(portion) == MAX_RUNS:
-                    yield self._record(kind, tuple(portion))
-                    portion, room = [], _MOST_OFFSETS
-        if portion:
-            yield self._record(kind, tuple(portion))
+        for runs in _portions(tombstones, _MOST_ERASED):
+            named = (tombstones[offset] for run in runs for offset in range(run.first, run.last + 1))
+            header = tombstones_header(one for one in named if one is not None)
+            yield self._record(AdminKind.ERASE, runs, header)
 
-    def _record(self, kind: AdminKind, runs: tuple[OffsetRun, ...]) -> NewRecord:
+    def expiries(self, offsets: Iterable[int]) -> Iterator[NewRecord]:
+        """The records to append so that these offsets are dropped with their month; each is carried out as one."""
+        for runs in _portions(offsets, _MOST_EXPIRED):
+            yield self._record(AdminKind.EXPIRE, runs)
+
+    def _record(self, kind: AdminKind, runs: tuple[OffsetRun, ...], tombstones: bytes | None = None) -> NewRecord:
         log, mandate = self.log, self.mandate
         metadata: dict[str, int | str] = {"reason": mandate.reason, "records": sum(run.count for run in runs)}
         if mandate.approved_by is not None:
             metadata["approved_by"] = mandate.approved_by
+        if tombstones is not None:
+            metadata[TOMBSTONES_DETAIL] = sha256(tombstones).hexdigest()
         value = msgspec.json.encode(
             {
                 "schema_version": 1,
@@ -302,6 +320,25 @@ class Clerk:
             (HEADER_TENANT, RESERVED_TENANT.encode()),
             (HEADER_FORMAT, b"native"),
             (HEADER_ADMIN, note),
+            *(() if tombstones is None else ((HEADER_TOMBSTONES, tombstones),)),
             (HEADER_SALT, os.urandom(SALT_BYTES)),
         )
         return NewRecord(value, RESERVED_TENANT.encode(), headers)
+
+
+def _portions(offsets: Iterable[int], most: int) -> Iterator[tuple[OffsetRun, ...]]:
+    """Offsets, in any order, as runs for one order after the other, none with more of either than it may name."""
+    portion: list[OffsetRun] = []
+    room = most
+    for run in runs_of(offsets):
+        first = run.first
+        while first <= run.last:
+            last = min(run.last, first + room - 1)
+            portion.append(OffsetRun(first, last))
+            room -= last - first + 1
+            first = last + 1
+            if not room or len(portion) == MAX_RUNS:
+                yield tuple(portion)
+                portion, room = [], most
+    if portion:
+        yield tuple(portion)

@@ -20,15 +20,15 @@ from trailseal.model.record import Position, Record
 from trailseal.ports.ledger import Ledger
 from trailseal.sealing.admin_records import (
     MONTH_DETAIL,
-    ended_before,
     entry_of,
     inherited_statement,
     is_named,
     known_keys,
+    removes_from,
     statement_of,
 )
 from trailseal.sealing.origin import SealedLog, same_records
-from trailseal.sealing.tombstones import tombstones_by
+from trailseal.sealing.tombstones import ErasedEvents
 from trailseal.sealing.tree import LogTree
 from trailseal.verification.reading import WholeLog
 from trailseal.verification.signatures import Signed, listed_keys
@@ -45,14 +45,14 @@ class GenuineOrder:
         at: where it stands.
         statement: what it says.
         about: log and partition of what it removes.
-        tombstones: the keyed hashes of the events that it erased.
+        erased: the events that it erased.
         month: that it dropped, or None.
     """
 
     at: Position
     statement: AdminStatement
     about: tuple[int, int]
-    tombstones: frozenset[bytes]
+    erased: ErasedEvents
     month: str | None
 
 
@@ -136,13 +136,14 @@ class GenuineOrders:
             if not pending and (index >= tree.size or tree.entry(index) != entry_of(record, self._ledger, log)):
                 return f"the order at {at} is not the record that was sealed there"
             statement = self._statement_at(record, log, keys)
-            month = decode_admin(record).event.metadata.get(MONTH_DETAIL)
-            about = self._about(log, statement)
+            details = decode_admin(record).event.metadata
+            about = removes_from(self._ledger, log, statement)
+            erased = ErasedEvents.of(self._ledger, record, details, statement, about)
         except (MerkleError, IntegrityViolation, InvalidEvent) as error:
             return f"the order at {at} is not genuine, {str(error).removesuffix('.')}"
         self.count(record)
-        named = month if isinstance(month, str) and statement.kind is AdminKind.EXPIRE else None
-        return GenuineOrder(at, statement, about, tombstones_by(self._ledger, at, statement, about), named)
+        month = details.get(MONTH_DETAIL) if statement.kind is AdminKind.EXPIRE else None
+        return GenuineOrder(at, statement, about, erased, month if isinstance(month, str) else None)
 
     def _read_later(self, at: Position) -> GenuineOrder | str:
         """An order in a later log, as that log's own verification judges it."""
@@ -152,12 +153,6 @@ class GenuineOrders:
         found = orders.at(at)
         self.unvouched |= orders.unvouched & {at}
         return found
-
-    def _about(self, log: SealedLog, statement: AdminStatement) -> tuple[int, int]:
-        """Log and partition that an order is about; of one that has ended as well."""
-        ended = None if statement.ended is None else ended_before(self._ledger, log, statement.ended)
-        known = log if ended is None else ended[0]
-        return known.log, known.partition
 
     def _statement_at(self, record: Record, log: SealedLog, keys: Sequence[VerifierKey]) -> AdminStatement:
         """A log that was moved in signed with keys of its own: the first are sealed, later ones only listed."""

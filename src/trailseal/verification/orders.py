@@ -18,7 +18,7 @@ from trailseal.model.projection import Entry, entry
 from trailseal.model.record import HEADER_ADMIN, Position, Record
 from trailseal.ports.ledger import Ledger
 from trailseal.sealing.origin import SealedLog, same_records
-from trailseal.sealing.tombstones import known_key, tombstone_of
+from trailseal.sealing.tombstones import known_key, signed_tombstones, tombstone_of
 from trailseal.verification.genuine_orders import GenuineOrder, GenuineOrders
 from trailseal.verification.reading import WholeLog, decoded
 
@@ -61,18 +61,28 @@ class Orders:
             return f"{row.kind}: {found}"
         if _KINDS[found.statement.kind] != row.kind:
             return f"{row.kind}: the order at {row.of} is for something else"
-        if self._covers(found, offset) or self.is_late(row, record):
-            return None
+        if self._covers(found, offset):
+            return self._other_event(row, found)
+        return None if self.is_late(row, record) else self._no_retry(row, offset, record)
+
+    def _no_retry(self, row: OutcomeRow, offset: int, record: Record | None) -> str | None:
+        """Why the row cannot be that of an event which came again after it was erased."""
         if not self.is_retry(row, offset):
             return f"{row.kind}: the order at {row.of} does not name this offset"
         if record is not None and not self.was_of(row, record):
             return f"{row.kind}: it counts as a retry of what the order at {row.of} erased, and is another event"
         return None
 
+    def _other_event(self, row: OutcomeRow, order: GenuineOrder) -> str | None:
+        """Why the row cannot be of an event that the order names at its offset."""
+        if row.tombstone is None or order.erased.signed is None or order.erased.has(row.tombstone):
+            return None
+        return f"{row.kind}: the order at {row.of} is for another event than the row"
+
     def is_retry(self, row: OutcomeRow, offset: int) -> bool:
         """Whether the row says that an event came again after it was erased, as far as that can be checked."""
         found = self._genuine.at(row.of)
-        if isinstance(found, str) or row.kind != "erased" or row.tombstone not in found.tombstones:
+        if isinstance(found, str) or row.kind != "erased" or not found.erased.has(row.tombstone):
             return False
         if self._is_here(found):
             return offset > found.at.offset and not self._covers(found, offset)
@@ -157,6 +167,7 @@ class Orders:
         try:
             statement = self._genuine.statement(record)
             made = decode_admin(record)
+            signed_tombstones(record, made.event.metadata)
         except (MerkleError, IntegrityViolation, InvalidEvent):
             return None
         if statement.origin == self._sealed.origin and statement.ended is None:
