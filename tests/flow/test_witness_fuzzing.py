@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from flow.running import until
-from flow.sealing import NOW
+from flow.sealing import NOW, witness
 from flow.test_commands import COMMAND, environment
 from flow.test_http_up import free_port
 from flow.witness_requests import LOG, MOST, ORIGIN, PARTS, checkpoint, malformed, post, request, send
-from trailseal.adapters.witness import witnesses_from
+from trailseal.adapters.witness import HttpWitness, witnesses_from
 from trailseal.errors import SettingsError, UsageError
 from trailseal.merkle.checkpoints import Checkpoint
 from trailseal.merkle.notes import Algorithm, Note, SignatureLine, parse_signatures
@@ -143,3 +147,43 @@ def test_a_url_at_which_nobody_can_be_asked_is_refused_before_anything_is_signed
     vkey = WitnessFolder.make(tmp_path / "w1", "witness.example/w1", NOW).keys[0].vkey()
     with pytest.raises(SettingsError, match="no http or https URL"):
         witnesses_from(f"{url} {vkey}")
+
+
+def test_a_request_that_comes_byte_by_byte_ends_when_its_time_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trailseal.cli.witness._REQUEST_S", 0.3)
+    with witness(tmp_path / "w1") as (_, reached), socket.create_connection(address_of(reached)) as slow:
+        slow.settimeout(0.02)
+        began = time.monotonic()
+        drip(slow)
+        assert time.monotonic() - began >= 0.2, "it had its time"
+
+
+def drip(connection: socket.socket) -> None:
+    """Send a request's first line for ever, until the other side has enough of it."""
+    for byte in itertools.cycle(b"POST /add-checkpoint "):
+        try:
+            connection.sendall(bytes([byte]))
+            if not connection.recv(1):
+                return
+        except TimeoutError:
+            continue
+        except OSError:
+            return
+
+
+def test_more_connections_than_there_are_places_are_turned_away_until_one_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trailseal.cli.witness._CONNECTIONS", 2)
+    with witness(tmp_path / "w1") as (_, reached):
+        host, port = address_of(reached)
+        with socket.create_connection((host, port)), socket.create_connection((host, port)):
+            until(lambda: send(port, b"GET / HTTP/1.1\r\n\r\n")[0] == 0, "no third place")
+        until(lambda: send(port, b"GET / HTTP/1.1\r\n\r\n")[0] == 405, "a free place")
+
+
+def address_of(reached: HttpWitness) -> tuple[str, int]:
+    found = urlsplit(reached.url)
+    return found.hostname or "", found.port or 0

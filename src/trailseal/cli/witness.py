@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
+import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +26,10 @@ witness = typer.Typer(
     help="Cosign checkpoints of logs that belong to somebody else (C2SP tlog-witness).", no_args_is_help=True
 )
 _PATIENCE_S = 10
+"""For the next byte."""
+_REQUEST_S = 30
+"""For all of a request."""
+_CONNECTIONS = 64
 _LENGTH = re.compile(r"[0-9]{1,10}", re.ASCII)
 _ONLY_RESOURCE = b"the only resource here is POST /add-checkpoint\n"
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The witness's own folder.")]
@@ -84,9 +91,31 @@ def _tell_keys(made: WitnessFolder) -> None:
 
 
 class _Server(ThreadingHTTPServer):
-    """Outlives whoever goes away in the middle of a request."""
+    """Outlives whoever goes away in the middle of a request, or sends it byte by byte, or many at once."""
 
     request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._places = threading.BoundedSemaphore(_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take the connection, if there is a place: a log that is turned away asks again."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            logger("witness").warning("connection_refused", why="too many at once", most=_CONNECTIONS)
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer it in the time that there is for all of it."""
+        end = threading.Timer(_REQUEST_S, _cut, (request,))
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Note a broken connection; anything else is a defect, and shown as one."""
@@ -95,6 +124,11 @@ class _Server(ThreadingHTTPServer):
             logger("witness").info("connection_broken", why=type(error).__name__)
         else:
             super().handle_error(request, client_address)
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended meanwhile
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def witness_server(folder: WitnessFolder, host: str, port: int) -> ThreadingHTTPServer:
