@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from trailseal.bootstrap import Engines, open_engines
+from trailseal.cli.held_to_seals import held_to_seals, refuse_contradicted, sealed_sources, tell_contradicted
 from trailseal.cli.leftovers import found_leftovers
 from trailseal.cli.options import Config, Data, settings_from
-from trailseal.cli.orders import (
-    Contradicted,
-    Ordering,
-    draw_counts,
-    heads_of,
-    refuse_contradicted,
-    sealed_sources,
-    tell_contradicted,
-    tell_pending,
-    tell_retention,
-    user,
-)
+from trailseal.cli.orders import Ordering, draw_counts, heads_of, tell_pending, tell_retention, user
 from trailseal.cli.output import Form, as_table, draw_table, notice
 from trailseal.errors import UsageError
+from trailseal.event_consumer.leftovers import Leftovers
 from trailseal.event_consumer.selection import Selection, Subject, select
 from trailseal.model.outcomes import Head
 from trailseal.model.timestamps import format_rfc3339, month
 from trailseal.sealing.admin_records import Mandate
 from trailseal.telemetry import set_up_logging
-from trailseal.verification.nameable import SealedSources, anything
-
-_Erasure = tuple[Head, Mapping[str, int], Mapping[int, bytes | None]]
-"""Of one partition: its head, how many of what there is, and the tombstones of what an order is to name."""
+from trailseal.verification.nameable import Nameable, SealedSources, anything
 
 
 def erase(
@@ -82,27 +70,26 @@ def erase(
     engines = open_engines(settings, "import" if yes else "read")
     try:
         tell_retention(engines)
-        sources, heads = sealed_sources(engines, signing=yes), heads_of(engines)
-        found, erasures = (
-            _leftovers(engines, sources, heads, form)
-            if subject is None
-            else _found_of(engines, sources, heads, subject, form)
-        )
+        sources, heads = sealed_sources(engines, tombstones=yes), heads_of(engines)
+        found = _found(engines, sources, heads, subject, form)
         tell_pending(engines, heads)
-        if not erasures:
-            refuse_contradicted(found)
+        asked_for = [] if subject is None else [one for one, _ in found]
+        if not any(one.offsets for one, _ in found):
+            refuse_contradicted(asked_for)
             notice("Nothing was found; nothing is changed.")
             raise typer.Exit(1)
         if not yes:
             notice("Nothing was changed. Add --yes to erase this; it cannot be undone.")
             return
         with Ordering(settings, engines) as ordering:
-            for head, counts, tombstones in erasures:
-                ordering.erase(head, tombstones, msgspec.structs.replace(mandate, details=dict(counts)))
+            for one, held in found:
+                if held.tombstones:
+                    said = msgspec.structs.replace(mandate, details=dict(one.counts))
+                    ordering.erase(one.head, held.tombstones, said)
             ordering.wait()
     finally:
         engines.close()
-    refuse_contradicted(found)
+    refuse_contradicted(asked_for)
     notice("Erased. The books show it (`trailseal reconcile`), and the log says who asked and why.")
 
 
@@ -127,36 +114,25 @@ def _refuse_personal(subject: Subject, mandate: Mandate) -> None:
         )
 
 
-def _found_of(
-    engines: Engines, sources: SealedSources, heads: Sequence[Head], subject: Subject, form: Form
-) -> tuple[Sequence[Contradicted], list[_Erasure]]:
-    """What there is of a subject, partition by partition, and write it."""
-    erasures: list[_Erasure] = []
+def _found(
+    engines: Engines, sources: SealedSources, heads: Sequence[Head], subject: Subject | None, form: Form
+) -> list[tuple[Selection | Leftovers, Nameable]]:
+    """What there is, partition by partition, and what an order may name of it; and write it."""
+    if subject is None:
+        left = found_leftovers(engines, sources, heads, form)
+        return list(
+            zip(left, held_to_seals(sources, [(one.head, one.offsets, anything) for one in left]), strict=True)
+        )
     found = select(engines.log, engines.index, engines.ledger, heads, subject)
-    for one in found:
-        held = sources.nameable(one.head.log, one.head.partition, one.offsets, subject.owns)
-        one.leave_out(held.contradicted)
-        if held.tombstones:
-            erasures.append((one.head, one.counts, held.tombstones))
-    rows = [_row(one) for one in found]
-    draw_counts(rows, form)
+    held = held_to_seals(sources, [(one.head, one.offsets, subject.owns) for one in found])
+    for one, looked in zip(found, held, strict=True):
+        one.leave_out(looked.contradicted)
+    draw_counts([_row(one) for one in found], form)
     months = Counter(month(at) for one in found for at in one.events.values())
     if months and as_table(form):
         draw_table(("month", "events"), sorted(months.items()), numbers=frozenset(("events",)))
     tell_contradicted(found)
-    return found, erasures
-
-
-def _leftovers(
-    engines: Engines, sources: SealedSources, heads: Sequence[Head], form: Form
-) -> tuple[Sequence[Contradicted], list[_Erasure]]:
-    """What no order names yet, partition by partition, and write it; nobody asked for what is contradicted."""
-    erasures: list[_Erasure] = []
-    for one in found_leftovers(engines, sources, heads, form):
-        held = sources.nameable(one.head.log, one.head.partition, one.offsets, anything)
-        if held.tombstones:
-            erasures.append((one.head, one.counts, held.tombstones))
-    return (), erasures
+    return list(zip(found, held, strict=True))
 
 
 def _row(one: Selection) -> dict[str, Any]:

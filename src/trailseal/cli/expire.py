@@ -7,19 +7,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from trailseal.bootstrap import open_engines
+from trailseal.bootstrap import Engines, open_engines
+from trailseal.cli.held_to_seals import held_to_seals, refuse_contradicted, sealed_sources, tell_contradicted
 from trailseal.cli.options import Config, Data, settings_from
-from trailseal.cli.orders import (
-    Ordering,
-    draw_counts,
-    heads_of,
-    refuse_contradicted,
-    sealed_sources,
-    tell_contradicted,
-    tell_pending,
-    tell_retention,
-    user,
-)
+from trailseal.cli.orders import Ordering, draw_counts, heads_of, tell_pending, tell_retention, user
 from trailseal.cli.output import Form, notice
 from trailseal.errors import UsageError
 from trailseal.event_consumer.leftovers import find_leftovers
@@ -27,7 +18,6 @@ from trailseal.event_consumer.retention import MONTH, Expiry, select_before
 from trailseal.model.timestamps import month
 from trailseal.sealing.admin_records import Mandate
 from trailseal.telemetry import set_up_logging
-from trailseal.verification.nameable import SealedSources
 
 
 def expire(
@@ -58,12 +48,12 @@ def expire(
         tell_retention(engines)
         heads = heads_of(engines)
         first = _month(before, month(engines.clock.now_us()))
-        sources = sealed_sources(engines, signing=yes)
+        sources = sealed_sources(engines, tombstones=False)
         leftovers = find_leftovers(engines.log, sources.records, engines.ledger, heads)
         found = select_before(engines.index, engines.ledger, heads, first, leftovers)
-        for one in found:
-            held = sources.nameable(one.head.log, one.head.partition, one.offsets, one.is_of)
-            one.leave_out(held.contradicted)
+        held = held_to_seals(sources, [(one.head, one.offsets, one.is_of) for one in found])
+        for one, looked in zip(found, held, strict=True):
+            one.leave_out(looked.contradicted)
         draw_counts(_rows(found), form)
         tell_contradicted([*leftovers, *found])
         tell_pending(engines, heads)
@@ -76,7 +66,7 @@ def expire(
             return
         with Ordering(settings, engines) as ordering:
             for one in found:
-                _order(ordering, sources, one, mandate)
+                _order(ordering, engines, one, mandate)
             ordering.wait()
     finally:
         engines.close()
@@ -84,7 +74,7 @@ def expire(
     notice("Dropped. The books show it (`trailseal reconcile`), and the log says who asked and why.")
 
 
-def _order(ordering: Ordering, sources: SealedSources, one: Expiry, mandate: Mandate) -> None:
+def _order(ordering: Ordering, engines: Engines, one: Expiry, mandate: Mandate) -> None:
     """A month is dropped once; what came late for it is erased by an order of its own."""
 
     def saying(**counts: int) -> Mandate:
@@ -93,7 +83,8 @@ def _order(ordering: Ordering, sources: SealedSources, one: Expiry, mandate: Man
     if one.offsets:
         ordering.expire(one.head, one.offsets, saying(events=len(one.events), duplicates=len(one.duplicates)))
     if one.late:
-        held = sources.nameable(one.head.log, one.head.partition, one.late, one.is_of)
+        sources = sealed_sources(engines, tombstones=True)
+        (held,) = held_to_seals(sources, [(one.head, sorted(one.late), one.is_of)])
         ordering.erase(one.head, held.tombstones, saying(late=len(held.tombstones)))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trailseal.bootstrap import Engines
-from trailseal.cli.orders import draw_counts, tell_contradicted
+from trailseal.cli.held_to_seals import tell_contradicted
+from trailseal.cli.orders import draw_counts
 from trailseal.cli.output import Form, notice
 from trailseal.event_consumer.leftovers import Leftovers, find_leftovers
 from trailseal.model.outcomes import Head

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from trailseal import bootstrap
 from trailseal.bootstrap import Engines
@@ -21,15 +21,11 @@ from trailseal.ports.erasure import Erasable
 from trailseal.sealing.admin_records import Clerk, Mandate, is_named
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
-from trailseal.sealing.tombstones import tombstone_key
 from trailseal.sealing.tree import LogTree
 from trailseal.settings import Settings
-from trailseal.verification.nameable import SealedSources
-from trailseal.verification.reading import WholeLog
 
 _LOOK_S: Final = 0.1
 _PATIENCE_S: Final = 60.0
-_TOLD: Final = 20
 
 
 def user() -> str:
@@ -53,61 +49,6 @@ def erasable_of(engines: Engines) -> Erasable:
     if engines.erasable is None:
         raise UsageError("These engines cannot remove records.")
     return engines.erasable
-
-
-def sealed_sources(engines: Engines, *, signing: bool) -> SealedSources:
-    """What an order is held against before it is signed.
-
-    Args:
-        engines: opened for writing if ``signing``.
-        signing: the tombstones of what is named are needed.
-
-    Raises:
-        UsageError: these engines cannot remove anything.
-        Unavailable: the ledger does not answer.
-    """
-    whole = WholeLog(engines.log, engines.ledger, engines.keeper)
-    key = tombstone_key(engines.ledger) if signing else None
-    return SealedSources(whole, erasable_of(engines).records, engines.ledger, key)
-
-
-class Contradicted(Protocol):
-    """What was found in one partition, with what no order may name.
-
-    Attributes:
-        head: of the partition.
-        contradicted: offsets, and why not.
-    """
-
-    head: Head
-    contradicted: dict[int, str]
-
-
-def tell_contradicted(found: Sequence[Contradicted]) -> None:
-    """Name the records of which index or ledger say what is not so."""
-    told = [
-        f"{one.head.log}/{one.head.partition}/{offset}, {why}"
-        for one in found
-        for offset, why in sorted(one.contradicted.items())
-    ]
-    for sentence in told[:_TOLD]:
-        notice(f"Not ordered: {sentence}.")
-    if told:
-        notice(f"{len(told):,} rows or documents are not true of their records: run `trailseal verify`.")
-
-
-def refuse_contradicted(found: Sequence[Contradicted]) -> None:
-    """Not everything that was asked for is done, whatever else was.
-
-    Raises:
-        UsageError: some records were not ordered away.
-    """
-    left = sum(len(one.contradicted) for one in found)
-    if left:
-        raise UsageError(
-            f"{left:,} records were left as they are, since index or ledger say of them what is not so: find out by"
-            " `trailseal verify` what was done to them, put it right, and run this again."
-        )
 
 
 def draw_counts(rows: Sequence[Mapping[str, Any]], form: Form) -> None:

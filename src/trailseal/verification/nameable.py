@@ -38,8 +38,7 @@ class Nameable:
     """Offsets of one partition.
 
     Attributes:
-        tombstones: of the events that may be named, by offset; None where the record is no event, or there is no
-            key.
+        tombstones: of what may be named, by offset, None where it is no event; empty where they are not asked for.
         contradicted: offsets that may not be named, and why.
     """
 
@@ -55,7 +54,7 @@ class SealedSources:
         whole: the open log, with what is kept of it and of logs that have ended.
         records: the same for most records, and quicker.
         ledger: has the trees.
-        key: of tombstones; None where none is needed.
+        key: of tombstones; None where they are not asked for.
     """
 
     whole: WholeLog
@@ -63,8 +62,22 @@ class SealedSources:
     ledger: Ledger
     key: bytes | None
 
-    def nameable(self, log: int, partition: int, offsets: Iterable[int], is_meant: IsMeant) -> Nameable:
+    def nameable(
+        self,
+        log: int,
+        partition: int,
+        offsets: Iterable[int],
+        is_meant: IsMeant,
+        looked_at: Callable[[int], object] | None = None,
+    ) -> Nameable:
         """Hold what an order is to name against what was sealed.
+
+        Args:
+            log: number of the log.
+            partition: of it.
+            offsets: to be named, in any order.
+            is_meant: what the order is for.
+            looked_at: told how many more were looked at, now and then.
 
         Raises:
             IntegrityViolation: the partition's genesis or tree is damaged.
@@ -86,6 +99,8 @@ class SealedSources:
                     found.contradicted[position.offset] = "its record is not the one that was sealed there"
                 else:
                     self._judge(found, record, origin, is_meant)
+            if looked_at is not None:
+                looked_at(len(some))
         return found
 
     def _judge(self, found: Nameable, record: Record, origin: str, is_meant: IsMeant) -> None:
@@ -94,10 +109,9 @@ class SealedSources:
             made = decode_record(record, origin)
         if not is_meant(record, None if made is None else made.event):
             found.contradicted[offset] = "the record that was sealed there is another one than this is meant for"
-        elif made is None or self.key is None:
-            found.tombstones[offset] = None
-        else:
-            found.tombstones[offset] = tombstone_of(entry(record, made.event, made.format, made.words), self.key)
+        elif self.key is not None:
+            event = None if made is None else entry(record, made.event, made.format, made.words)
+            found.tombstones[offset] = None if event is None else tombstone_of(event, self.key)
 
     def _records(self, wanted: Sequence[Position]) -> dict[Position, Record]:
         held = zip(wanted, self.records.fetch(wanted), strict=True)
