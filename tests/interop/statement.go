@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,7 +37,38 @@ func genuineOrder(record frame, origin string, offset, base uint64, keys note.Ve
 	if !signedBy(opened, origin) {
 		return nil, fmt.Errorf("no key of %s signed it", origin)
 	}
-	return parseStatement(opened.Text, origin, sha256.Sum256(record.value), offset, base)
+	order, err := parseStatement(opened.Text, origin, sha256.Sum256(record.value), offset, base)
+	if err != nil {
+		return nil, err
+	}
+	return order, checkTombstones(record)
+}
+
+// checkTombstones holds the header that says which events are erased against its hash in the event.
+func checkTombstones(record frame) error {
+	var event struct {
+		Metadata map[string]any `json:"metadata"`
+	}
+	if err := json.Unmarshal(record.value, &event); err != nil {
+		return err
+	}
+	headers, named := record.values("trailseal-tombstones"), event.Metadata["tombstones"]
+	if len(headers) == 0 && named == nil {
+		return nil
+	}
+	if len(headers) != 1 || headers[0] == nil || len(headers[0])%8 != 0 {
+		return errors.New("its header of tombstones is missing, cut off, or there twice")
+	}
+	header := headers[0]
+	if digest := sha256.Sum256(header); named != hex.EncodeToString(digest[:]) {
+		return errors.New("its header of tombstones is another one")
+	}
+	for at := 8; at < len(header); at += 8 {
+		if bytes.Compare(header[at-8:at], header[at:at+8]) >= 0 {
+			return errors.New("its tombstones are not ascending")
+		}
+	}
+	return nil
 }
 
 func parseStatement(text, origin string, value [sha256.Size]byte, offset, base uint64) (*orderSummary, error) {

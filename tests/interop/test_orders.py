@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,9 @@ from trailseal.merkle.notes import Algorithm, encode_base64
 from trailseal.merkle.proofs import prove_inclusion
 from trailseal.merkle.receipts import Opening
 from trailseal.merkle.signing import SeedSigner, sign_note
+from trailseal.model.record import HEADER_TOMBSTONES, Position, Record
 from trailseal.sealing.evidence_file import end_text
+from trailseal.sealing.tombstones import signed_tombstones
 
 ORIGIN = "audit.example/demo/1"
 LOG = SeedSigner(ORIGIN, Algorithm.ED25519, bytes(range(32)))
@@ -39,8 +42,7 @@ EVENT = {
     "actor": {"id": "root"},
     "action": "trailseal.erased",
 }
-VALUE = json.dumps(EVENT).encode()
-HASH = sha256(VALUE).hexdigest()
+TOMBSTONES = bytes(range(16))
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,27 @@ class Order:
     kind: str = "kind erase"
     size: str = f"size {BEFORE}"
     runs: tuple[str, ...] = ("offsets 100-100", "offsets 102-119")
-    value: str = f"value {HASH}"
+    value: str = "value {}"
     more: str = ""
     signers: tuple[SeedSigner, ...] = (LOG,)
     spoil: Callable[[bytes], bytes] = bytes
     times: int = 1
+    tombstones: tuple[bytes | None, ...] = ()
+    named: bytes | None = None
 
-    def headers(self) -> list[tuple[str, bytes | None]]:
-        lines = (self.label, self.origin, self.kind, self.size, *self.runs, self.value)
+    def event(self) -> dict[str, Any]:
+        digest = None if self.named is None else sha256(self.named).hexdigest()
+        return EVENT if digest is None else EVENT | {"metadata": {"tombstones": digest}}
+
+    def body(self) -> bytes:
+        return json.dumps(self.event()).encode()
+
+    def headers(self) -> tuple[tuple[str, bytes | None], ...]:
+        value = self.value.format(sha256(self.body()).hexdigest())
+        lines = (self.label, self.origin, self.kind, self.size, *self.runs, value)
         note = sign_note("\n".join(lines) + "\n" + self.more, self.signers, TIME // 1_000)
-        return [(ADMIN_HEADER, self.spoil(note.to_bytes()))] * self.times
+        more = tuple((HEADER_TOMBSTONES, one) for one in self.tombstones)
+        return ((ADMIN_HEADER, self.spoil(note.to_bytes())),) * self.times + more
 
     def is_genuine(self) -> bool:
         """As the consumer judges it."""
@@ -69,8 +82,10 @@ class Order:
             return False
         header = self.headers()[0][1]
         assert header is not None
+        record = Record(Position(1, 0, OFFSET), TIME, b"_trailseal", self.body(), self.headers())
         try:
-            open_admin(header, VALUE, origin=ORIGIN, base=BASE, offset=OFFSET, keys=[LOG.key])
+            open_admin(header, self.body(), origin=ORIGIN, base=BASE, offset=OFFSET, keys=[LOG.key])
+            signed_tombstones(record, self.event().get("metadata", {}))
         except MerkleError:
             return False
         return True
@@ -78,7 +93,7 @@ class Order:
 
 def evidence_of(order: Order) -> bytes:
     """A log whose last record is the order, exported by whoever has its keys."""
-    frame = encode_frame(TIME, b"_trailseal", VALUE, order.headers())
+    frame = encode_frame(TIME, b"_trailseal", order.body(), order.headers())
     genesis = Genesis(ORIGIN, BASE, (LOG.key,), (), "first epoch")
     earlier = [(offset, TIME, bytes(32)) for offset in range(BASE, OFFSET)]
     records = record_entries([*earlier, (OFFSET, TIME, commitment(SALT, frame))])
@@ -99,7 +114,7 @@ def evidence_of(order: Order) -> bytes:
             "logs": [{"log": 1, "partition": 0, "origin": ORIGIN, "checkpoint": checkpoint}],
         },
         {
-            "event": EVENT | shown | {"position": position, "schema_version": 1},
+            "event": order.event() | shown | {"position": position, "schema_version": 1},
             "position": position,
             "index": index,
             "opening": encode_base64(Opening(entries[index], SALT, frame).to_bytes()),
@@ -117,6 +132,8 @@ GENUINE = {
     "expire": Order(kind="kind expire"),
     "smaller tree": Order(size=f"size {BEFORE - 1}", runs=("offsets 100-118",)),
     "another key too": Order(signers=(STRANGER, LOG)),
+    "tombstones": Order(tombstones=(TOMBSTONES,), named=TOMBSTONES),
+    "only dead letters": Order(tombstones=(b"",), named=b""),
 }
 FALSE = {
     "label": Order(label="trailseal-admin/2"),
@@ -138,12 +155,20 @@ FALSE = {
     "a run spelled otherwise": Order(runs=("offsets +100-101",)),
     "a run of one": Order(runs=("offsets 100",)),
     "another value": Order(value=f"value {sha256(b'another').hexdigest()}"),
-    "capitals": Order(value=f"value {HASH.upper()}"),
+    "capitals": Order(value=f"value {sha256(json.dumps(EVENT).encode()).hexdigest().upper()}"),
     "a line more": Order(more="reason none\n"),
     "stranger": Order(signers=(STRANGER,)),
     "forged": Order(spoil=lambda note: note.replace(b"102-119", b"102-118")),
     "bytes after it": Order(spoil=lambda note: note + b"\n"),
     "twice": Order(times=2),
+    "tombstones left out": Order(named=TOMBSTONES),
+    "tombstones of another event": Order(tombstones=(TOMBSTONES,), named=TOMBSTONES[:8]),
+    "tombstones that were not signed": Order(tombstones=(TOMBSTONES,)),
+    "tombstones twice": Order(tombstones=(TOMBSTONES, TOMBSTONES), named=TOMBSTONES),
+    "tombstones of null": Order(tombstones=(None,), named=b""),
+    "tombstones cut off": Order(tombstones=(TOMBSTONES[:15],), named=TOMBSTONES[:15]),
+    "tombstones descending": Order(tombstones=(TOMBSTONES[8:] + bytes(8),), named=TOMBSTONES[8:] + bytes(8)),
+    "a tombstone twice": Order(tombstones=(bytes(16),), named=bytes(16)),
 }
 
 

@@ -117,12 +117,17 @@ def signed_tombstones(record: Record, details: Mapping[str, object]) -> frozense
     Raises:
         UntrustedNote: the header that holds them is not the one that was signed.
     """
-    digest, header = details.get(TOMBSTONES_DETAIL), record.header(HEADER_TOMBSTONES)
-    if digest is None and header is None:
+    digest = details.get(TOMBSTONES_DETAIL)
+    headers = [value for name, value in record.headers if name == HEADER_TOMBSTONES]
+    if digest is None and not headers:
         return None
-    if header is None or sha256(header).hexdigest() != digest or len(header) % _SIGNED_BYTES:
+    header = headers[0] if len(headers) == 1 else None
+    if header is None or sha256(header).hexdigest() != digest:
         raise UntrustedNote("its header of tombstones is not the one that it was signed with")
-    return frozenset(header[at : at + _SIGNED_BYTES] for at in range(0, len(header), _SIGNED_BYTES))
+    named = [header[at : at + _SIGNED_BYTES] for at in range(0, len(header), _SIGNED_BYTES)]
+    if len(header) % _SIGNED_BYTES or tombstones_header(named) != header:
+        raise UntrustedNote("its tombstones are cut off, or not in their one order")
+    return frozenset(named)
 
 
 def _told(ledger: Ledger, at: Position, statement: AdminStatement, about: tuple[int, int]) -> frozenset[bytes]:
