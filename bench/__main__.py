@@ -14,6 +14,7 @@ from bench import (
     cluster_ingest,
     cluster_reading,
     cluster_rsyslog,
+    cluster_verifying,
     exporting,
     ingest_embedded,
     memory,
@@ -48,6 +49,7 @@ ROWS = (
         "memory", "a million events through API and consumer: memory, second half against first", memory.measure
     ),
     _Entry("verify", "verification against hashlib; proofs and bytes at ten million leaves", verifying.measure),
+    _Entry("cluster-verify", "verification of the cluster against hashlib", cluster_verifying.measure),
     _Entry("visible", "accepted until visible against the refresh interval", visibility.measure),
 )
 
