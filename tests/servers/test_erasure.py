@@ -91,6 +91,22 @@ def ordered(cluster: Deployment, running: Process) -> bool:
     return cluster.pending() > 0 or not running.alive
 
 
+def test_what_kafka_has_forgotten_is_erased_by_what_is_kept_of_it(
+    cluster: Deployment, raw: RawElasticsearch
+) -> None:
+    """A duplicate is held against its leaf by its frame and its original's value, a dead letter by its copy."""
+    cluster.consume()
+    filled(cluster)
+    forgotten(cluster)
+    done = cluster.run(*SUBJECT, "--form", "ndjson", "--yes")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [sum(row[name] for row in rows) for name in ("events", "duplicates", "dead_letters")] == [4, 1, 1]
+    assert erased(cluster) == 6
+    assert CANARY not in everything(cluster, raw)
+    assert sum(log["removed"] for log in verified(cluster)) == 6
+
+
 def test_what_is_erased_is_gone_and_does_not_come_back(cluster: Deployment, raw: RawElasticsearch) -> None:
     """Dry run, erasure with killed consumers, retries, a re-projection, a lost month put back from Kafka."""
     consumer = cluster.consume()
