@@ -84,7 +84,6 @@ def select_before(
     """
     known = {(head.log, head.partition): head for head in heads}
     found: dict[tuple[str, int, int], Expiry] = {}
-    months: dict[Position, str] = {}
     index.refresh()
     query = Query(time_to_us=parse_rfc3339(f"{before.replace('.', '-')}-01T00:00:00Z"), order="asc")
     for key in (hit.key for hit in every_hit(index, query)):
@@ -92,10 +91,12 @@ def select_before(
         if head is not None and key.position.offset < head.next and key.tenant_id != RESERVED_TENANT:
             place = month(key.timestamp_us), head.log, head.partition
             found.setdefault(place, Expiry(head, place[0])).events.add(key.position.offset)
-            months[key.position] = place[0]
-    for head in heads:
-        for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate",)) if months else ():
-            name = None if row.of is None else months.get(row.of)
+    expiring: dict[tuple[int, int], list[Expiry]] = {}
+    for one in found.values():
+        expiring.setdefault((one.head.log, one.head.partition), []).append(one)
+    for head in heads if expiring else ():
+        for row in ledger.outcomes(head.log, head.partition, 0, head.next, ("duplicate",)):
+            name = None if row.of is None else _month_of(row.of, expiring)
             if name is not None:
                 place = name, head.log, head.partition
                 found.setdefault(place, Expiry(head, name)).duplicates.add(row.position.offset)
@@ -103,6 +104,12 @@ def select_before(
         if name < before:
             found.setdefault((name, head.log, head.partition), Expiry(head, name)).late.add(offset)
     return [found[place] for place in sorted(found)]
+
+
+def _month_of(event: Position, expiring: Mapping[tuple[int, int], Sequence[Expiry]]) -> str | None:
+    """The month that the event is dropped with; None where it stays."""
+    months = expiring.get((event.log, event.partition), ())
+    return next((one.month for one in months if event.offset in one.events), None)
 
 
 def _late(leftovers: Sequence[Leftovers]) -> Iterator[tuple[Head, str, int]]:

@@ -85,9 +85,9 @@ class SealedSources:
         """
         found, sealed = Nameable(), SealedRecords.of(self.ledger, log, partition)
         origin = self.ledger.logs()[log]
-        wanted = [Position(log, partition, offset) for offset in sorted(offsets)]
+        wanted = sorted(offsets)
         for start in range(0, len(wanted), _AT_ONCE):
-            some = wanted[start : start + _AT_ONCE]
+            some = [Position(log, partition, offset) for offset in wanted[start : start + _AT_ONCE]]
             records = self._records(some)
             for position in some:
                 record = records.get(position)
