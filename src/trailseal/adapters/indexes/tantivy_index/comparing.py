@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import tantivy
@@ -30,8 +31,9 @@ from trailseal.model.projection import Entry
 
 MISSING: Final = "missing"
 _SAME_NUMBER: Final = 64
-_COMMON: Final = 3
-"""Entries of one call that share a term, from which on it is looked up for all of them at once."""
+_COMMON: Final = 16
+"""Entries of one call that share a term, from which on it is looked up for all of them at once: a look-up costs as
+much as asking some tens of entries for one more term each."""
 _TEXTS: Final = (
     "words",
     "metadata",
@@ -162,16 +164,15 @@ class Comparison:
 
     def _common(self, found: Sequence[_Found], entries: Sequence[Entry], told: list[str | None]) -> None:
         """Look up each term that many share, and leave to every entry the others."""
+        times = Counter(chain.from_iterable(one.terms for one in found))
+        common = {term for term, number in times.items() if number >= _COMMON}
         sharing: defaultdict[Term, list[_Found]] = defaultdict(list)
         for one in found:
-            for term in one.terms:
+            for term in common.intersection(one.terms):
                 sharing[term].append(one)
+            one.rare = [term for term in one.terms if term not in common]
         within, most = self._blocks(entries)
         for term, some in sharing.items():
-            if len(some) < _COMMON:
-                for one in some:
-                    one.rare.append(term)
-                continue
             hits = self._matches([term], within, most)
             if hits.issuperset([one.key for one in some]):
                 continue
