@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_a_record_that_is_passed_off_as_one_to_remove_is_told_and_not_named(
     if b"cannot be made anew" in done.stderr:  # books and index contradict each other: the next run makes it anew
         done = trailseal(*words, "--yes", data=data)
     assert done.returncode == 2
-    assert b"1 records were left as they are" in done.stderr
+    assert re.search(rb"(Erased|Dropped)\..*\n.*1 records were left as they are", done.stderr)
     with opened(data, "read") as engines:
         removed = {offset for offset, kind in kinds(engines).items() if kind in {"erased", "expired"}}
         (victim,) = engines.log.fetch([Position(1, 0, VICTIM)])

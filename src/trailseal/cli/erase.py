@@ -89,8 +89,8 @@ def erase(
             ordering.wait()
     finally:
         engines.close()
-    refuse_contradicted(asked_for)
     notice("Erased. The books show it (`trailseal reconcile`), and the log says who asked and why.")
+    refuse_contradicted(asked_for)
 
 
 def _subject(tenant: str | None, actor: str | None, event_ids: list[str], *, leftovers: bool) -> Subject | None:

@@ -70,8 +70,8 @@ def expire(
             ordering.wait()
     finally:
         engines.close()
-    refuse_contradicted(found)
     notice("Dropped. The books show it (`trailseal reconcile`), and the log says who asked and why.")
+    refuse_contradicted(found)
 
 
 def _order(ordering: Ordering, engines: Engines, one: Expiry, mandate: Mandate) -> None:
