@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self, TypeVar
@@ -243,6 +243,24 @@ def _answers(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+@contextmanager
+def consumed(environment: dict[str, str], count: int) -> Iterator[tuple[Engines, int, subprocess.Popen[bytes]]]:
+    """That many events, taken in: the engines, the log's number and the consumer, which runs until the end."""
+    engines = open_engines(settings_of(environment), "import")
+    try:
+        fill(engines.log.append, count)
+        process = subprocess.Popen([COMMAND, "consume"], env=os.environ | environment, stderr=subprocess.DEVNULL)
+        try:
+            number = until(lambda: engines.ledger.log_number(engines.log.origin), process)
+            until(lambda: taken_in(engines, number) >= count, process)
+            yield engines, number, process
+        finally:
+            process.terminate()
+            process.wait(30)
+    finally:
+        engines.close()
 
 
 def taken_in(engines: Engines, number: int | None) -> int:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
-from bench.cluster_ingest import fill, settings_of, taken_in, until
+from bench.cluster_ingest import consumed
 from bench.cluster_servers import COMMAND, Servers, corner, servers
 from bench.load import get, hammer, median_ratio, post
 from bench.row import Row
 from bench.servers import peer, started
 from trailseal.adapters.indexes.elasticsearch.filters import query_clause
-from trailseal.bootstrap import open_engines
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.timestamps import format_rfc3339
 
@@ -78,29 +75,14 @@ def _seconds(size: float) -> float:
 def _filled(running: Servers) -> Iterator[dict[str, str]]:
     """A corner of the servers in which the events are taken in; its environment."""
     with corner(running) as environment:
-        _take_in(environment)
+        with consumed(environment, _EVENTS) as (engines, _, _):
+            engines.index.refresh()
         yield environment
 
 
 def _served(environment: dict[str, str]) -> AbstractContextManager[int]:
     port = int(environment["TRAILSEAL_PORT"])
     return started([COMMAND, "serve", "--workers", "1"], port, "/healthz", environment)
-
-
-def _take_in(environment: dict[str, str]) -> None:
-    engines = open_engines(settings_of(environment), "import")
-    try:
-        fill(engines.log.append, _EVENTS)
-        process = subprocess.Popen([COMMAND, "consume"], env=os.environ | environment, stderr=subprocess.DEVNULL)
-        try:
-            number = until(lambda: engines.ledger.log_number(engines.log.origin), process)
-            until(lambda: taken_in(engines, number) >= _EVENTS, process)
-        finally:
-            process.terminate()
-            process.wait(30)
-        engines.index.refresh()
-    finally:
-        engines.close()
 
 
 def _path(start_us: int) -> str:
