@@ -10,6 +10,7 @@ from pathlib import Path
 from flow.conftest import Bench
 from trailseal.adapters.witness import HttpWitness
 from trailseal.bootstrap import Engines
+from trailseal.cli.held_to_seals import sealed_sources
 from trailseal.cli.witness import witness_server
 from trailseal.event_consumer.notary import Notary
 from trailseal.event_consumer.options import ConsumerOptions
@@ -18,10 +19,8 @@ from trailseal.event_consumer.seal import Seals
 from trailseal.sealing.checkpoints import CheckpointSigner
 from trailseal.sealing.cosigning import Cosigning
 from trailseal.sealing.keys import KeyFile
-from trailseal.sealing.tombstones import tombstone_key
 from trailseal.sealing.witness_folder import WitnessFolder
-from trailseal.verification.nameable import SealedSources, anything
-from trailseal.verification.reading import WholeLog
+from trailseal.verification.nameable import anything
 
 NOW = "2026-01-02T03:04:05Z"
 
@@ -77,7 +76,5 @@ def witness(
 
 def tombstones_at(engines: Engines, log: int, offsets: Iterable[int]) -> dict[int, bytes | None]:
     """What an order says of these offsets of partition 0, as the commands find it; nothing of what never was."""
-    assert engines.erasable is not None
-    whole = WholeLog(engines.log, engines.ledger, engines.keeper)
-    sources = SealedSources(whole, engines.erasable.records, engines.ledger, tombstone_key(engines.ledger))
+    sources = sealed_sources(engines, tombstones=True)
     return dict.fromkeys(offsets) | sources.nameable(log, 0, offsets, anything).tombstones

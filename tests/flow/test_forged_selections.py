@@ -11,10 +11,9 @@ import pytest
 
 from flow.embedded import opened
 from flow.running import caught_up, record, until
+from flow.test_attacks import edited, insert_row
 from flow.test_commands import rows, trailseal
 from flow.test_erasure import CANARY, canary, clerk, dated, fill, kinds, piped
-from flow.test_leftovers import edited
-from trailseal.adapters.ledgers.sqlite_rows import KINDS
 from trailseal.merkle.admin import AdminKind, runs_of
 from trailseal.model.record import HEADER_TOMBSTONES, Position
 
@@ -43,11 +42,7 @@ def data(made: Path, tmp_path: Path) -> Path:
 
 def add_row(data: Path, kind: str, of: int | None) -> None:
     with edited(data / "ledger.sqlite") as ledger:
-        ledger.execute(
-            "INSERT INTO outcomes (log, partition, kind, offset, count, span, of_log, of_partition, of_offset)"
-            " VALUES (1, 0, ?, ?, 1, 1, 1, 0, ?)",
-            (KINDS.index(kind), VICTIM, of),
-        )
+        insert_row(ledger, kind, VICTIM, of)
 
 
 def duplicate(data: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from trailseal.bootstrap import Engines
-from trailseal.cli.orders import erasable_of
 from trailseal.cli.output import notice, progress_bar
 from trailseal.errors import UsageError
 from trailseal.model.outcomes import Head
@@ -30,9 +29,11 @@ def sealed_sources(engines: Engines, *, tombstones: bool) -> SealedSources:
         UsageError: these engines cannot remove anything.
         Unavailable: the ledger does not answer.
     """
+    if engines.erasable is None:
+        raise UsageError("These engines cannot remove records.")
     whole = WholeLog(engines.log, engines.ledger, engines.keeper)
     key = tombstone_key(engines.ledger) if tombstones else None
-    return SealedSources(whole, erasable_of(engines).records, engines.ledger, key)
+    return SealedSources(whole, engines.erasable.records, engines.ledger, key)
 
 
 def held_to_seals(sources: SealedSources, wanted: Sequence[tuple[Head, Sequence[int], IsMeant]]) -> list[Nameable]:

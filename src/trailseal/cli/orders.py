@@ -17,7 +17,6 @@ from trailseal.event_consumer.runner import Consumer
 from trailseal.model.outcomes import Head
 from trailseal.model.record import NewRecord, Position
 from trailseal.model.timestamps import format_rfc3339
-from trailseal.ports.erasure import Erasable
 from trailseal.sealing.admin_records import Clerk, Mandate, is_named
 from trailseal.sealing.keys import KeyFile
 from trailseal.sealing.origin import SealedLog
@@ -38,17 +37,6 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError) as error:
         raise UsageError("This process has no user name: say who asks with --requested-by.") from error
-
-
-def erasable_of(engines: Engines) -> Erasable:
-    """The engines that removals are carried out on.
-
-    Raises:
-        UsageError: they cannot remove anything.
-    """
-    if engines.erasable is None:
-        raise UsageError("These engines cannot remove records.")
-    return engines.erasable
 
 
 def draw_counts(rows: Sequence[Mapping[str, Any]], form: Form) -> None:

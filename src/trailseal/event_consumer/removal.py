@@ -28,7 +28,7 @@ from trailseal.event_consumer.decode import decode_one
 from trailseal.event_consumer.rebuild import as_once_indexed
 from trailseal.event_consumer.retention import MONTH
 from trailseal.event_consumer.sinks import Sinks
-from trailseal.formats import RESERVED_HEADER, decode_admin
+from trailseal.formats import RESERVED_HEADER
 from trailseal.merkle.admin import AdminKind, runs_of
 from trailseal.merkle.errors import MerkleError
 from trailseal.model.outcomes import REMOVED, Head, OutcomeRow
@@ -40,11 +40,12 @@ from trailseal.sealing.admin_records import (
     MONTH_DETAIL,
     Order,
     ended_before,
+    event_of,
     inherited_statement,
     known_keys,
     statement_of,
 )
-from trailseal.sealing.tombstones import signed_tombstones, tombstone_key, tombstone_of
+from trailseal.sealing.tombstones import tombstone_key, tombstone_of
 from trailseal.telemetry import logger
 
 _AT_ONCE = 5_000
@@ -71,8 +72,7 @@ def judge(sinks: Sinks, record: Record) -> tuple[Entry, Order | None] | OutcomeR
                 statement = inherited_statement(record, sinks.ledger, log)
             except (MerkleError, IntegrityViolation):
                 raise error from None
-        decoded = decode_admin(record)
-        signed_tombstones(record, decoded.event.metadata)
+        decoded = event_of(record)
     except MerkleError as error:
         return _no_order(record, str(error))
     except InvalidEvent as error:

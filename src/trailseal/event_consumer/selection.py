@@ -17,7 +17,7 @@ from trailseal.errors import InvalidEvent, UsageError
 from trailseal.formats import decode_record
 from trailseal.model.event import RESERVED_TENANT, Event
 from trailseal.model.outcomes import REMOVED, Head
-from trailseal.model.projection import SortKey
+from trailseal.model.projection import Hit
 from trailseal.model.query import Condition, Exact, Field, Query
 from trailseal.model.record import HEADER_TENANT, Position, Record
 from trailseal.model.terms import filter_term
@@ -137,13 +137,13 @@ def select(
     found = {(head.log, head.partition): Selection(head) for head in heads}
     origins = ledger.logs()
     index.refresh()
-    for key, record in _events(index, subject):
-        at = key.position
+    for hit in _events(index, subject):
+        at = hit.key.position
         mine = found.get((at.log, at.partition))
         if mine is not None and at.offset < mine.head.next:
-            event = _decoded(record, origins[at.log])
+            event = _decoded(hit.record, origins[at.log])
             if event is not None and subject.is_of(event):
-                mine.events[at.offset] = key.timestamp_us
+                mine.events[at.offset] = hit.key.timestamp_us
     events = {Position(*place, offset) for place, one in found.items() for offset in one.events}
     for one in found.values():
         _look_through_rows(one, origins[one.head.log], (log, ledger), subject, events)
@@ -176,13 +176,13 @@ def _look_through_rows(
                 (found.late if row.came_late else found.retries).add(row.position.offset)
 
 
-def _events(index: EventIndex, subject: Subject) -> Iterator[tuple[SortKey, Record]]:
+def _events(index: EventIndex, subject: Subject) -> Iterator[Hit]:
     names = (subject.actor,) if subject.actor is not None else tuple(sorted(subject.event_ids))
     name = Field.ID if subject.actor is None else Field.ACTOR
     texts = names if subject.actor is None else tuple(filter_term(each) for each in names)
     condition = Condition(name, tuple(Exact(text) for text in texts))
     query = Query(tenants=(subject.tenant_id,), conditions=(condition,), order="asc")
-    return ((hit.key, hit.record) for hit in every_hit(index, query))
+    return every_hit(index, query)
 
 
 def _decoded(record: Record, origin: str) -> Event | None:

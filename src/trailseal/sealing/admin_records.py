@@ -11,6 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from trailseal.errors import IntegrityViolation
+from trailseal.formats import Decoded, decode_admin
 from trailseal.merkle.admin import (
     MAX_RUNS,
     AdminKind,
@@ -48,7 +49,7 @@ from trailseal.sealing.leaves import LeafMaker
 from trailseal.sealing.origin import SealedLog, predecessors
 from trailseal.sealing.periods import PeriodSecrets
 from trailseal.sealing.state import SealState
-from trailseal.sealing.tombstones import TOMBSTONES_DETAIL, tombstones_header
+from trailseal.sealing.tombstones import TOMBSTONES_DETAIL, signed_tombstones, tombstones_header
 from trailseal.sealing.tree import LogTree
 
 ACTIONS = {AdminKind.ERASE: "trailseal.erased", AdminKind.EXPIRE: "trailseal.expired"}
@@ -118,6 +119,18 @@ def statement_of(record: Record, log: SealedLog, keys: Sequence[VerifierKey], le
         keys=keys,
         ended=lambda origin: _ended_tree(ledger, log, origin),
     )
+
+
+def event_of(record: Record) -> Decoded:
+    """The event of a record whose statement is genuine.
+
+    Raises:
+        MerkleError: its header of tombstones is not the one that the event was signed with.
+        InvalidEvent: it is no event of an order.
+    """
+    decoded = decode_admin(record)
+    signed_tombstones(record, decoded.event.metadata)
+    return decoded
 
 
 def _ended_tree(ledger: Ledger, log: SealedLog, origin: str) -> EndedTree | None:

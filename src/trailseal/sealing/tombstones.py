@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Final, Self
 
 from trailseal.errors import Fenced
-from trailseal.merkle.admin import AdminStatement
+from trailseal.merkle.admin import AdminKind, AdminStatement
 from trailseal.merkle.errors import UntrustedNote
 from trailseal.model.projection import Entry
 from trailseal.model.record import HEADER_TOMBSTONES, Position, Record
@@ -102,7 +102,9 @@ class ErasedEvents:
             Unavailable: the ledger does not answer.
         """
         signed = signed_tombstones(record, details)
-        return cls(signed, frozenset() if signed is not None else _told(ledger, record.position, statement, about))
+        if signed is not None or statement.kind is AdminKind.EXPIRE:
+            return cls(signed)
+        return cls(None, _told(ledger, record.position, statement, about))
 
     def has(self, tombstone: bytes | None) -> bool:
         """Whether an event with this tombstone is among them."""

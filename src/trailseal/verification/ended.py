@@ -9,6 +9,7 @@ from trailseal.model.record import Gap, Position, Record
 from trailseal.ports.ledger import Ledger
 from trailseal.ports.log import Bounds
 from trailseal.sealing.origin import sealed_partitions
+from trailseal.verification.heads import heads_apart
 
 
 class EndedLog:
@@ -49,12 +50,6 @@ def _ends(ledger: Ledger, number: int) -> dict[int, int]:
     try:
         return {head.partition: head.next for head in ledger.heads(number)}
     except IntegrityViolation:
-        return {partition: _end(ledger, number, partition) for partition in sealed_partitions(ledger, number)}
-
-
-def _end(ledger: Ledger, number: int, partition: int) -> int:
-    try:
-        head = ledger.head(number, partition)
-    except IntegrityViolation:
-        return 0
-    return 0 if head is None else head.next
+        partitions = sealed_partitions(ledger, number)
+        heads, _ = heads_apart(ledger, number, partitions)
+        return dict.fromkeys(partitions, 0) | {head.partition: head.next for head in heads}

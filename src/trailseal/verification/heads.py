@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from trailseal.errors import IntegrityViolation
 from trailseal.model.outcomes import Head
 from trailseal.model.record import Position
@@ -26,13 +28,25 @@ def readable_heads(ledger: Ledger, log: WholeLog, number: int, suspicions: Suspi
         return ledger.heads(number)
     except IntegrityViolation as error:
         damage = str(error)
-    heads = []
-    damaged: dict[int, str] = {}
-    for partition in log.partitions():
-        try:
-            heads.append(ledger.head(number, partition))
-        except IntegrityViolation as error:
-            damaged[partition] = str(error)
+    heads, damaged = heads_apart(ledger, number, log.partitions())
     for partition, told in (damaged or {0: damage}).items():
         suspicions.add_at("damaged-tree", Position(number, partition, 0), detail=told.removesuffix("."))
-    return [head for head in heads if head is not None]
+    return heads
+
+
+def heads_apart(ledger: Ledger, number: int, partitions: Iterable[int]) -> tuple[list[Head], dict[int, str]]:
+    """The heads of these partitions that can be read, and of the others, by partition, what is damaged.
+
+    Raises:
+        Unavailable: the ledger does not answer.
+    """
+    heads: list[Head] = []
+    damaged: dict[int, str] = {}
+    for partition in partitions:
+        try:
+            head = ledger.head(number, partition)
+        except IntegrityViolation as error:
+            damaged[partition] = str(error)
+        else:
+            heads += [] if head is None else [head]
+    return heads, damaged

@@ -17,8 +17,9 @@ from trailseal.model.outcomes import OutcomeRow
 from trailseal.model.projection import Entry, entry
 from trailseal.model.record import HEADER_ADMIN, Position, Record
 from trailseal.ports.ledger import Ledger
+from trailseal.sealing.admin_records import event_of
 from trailseal.sealing.origin import SealedLog, same_records
-from trailseal.sealing.tombstones import known_key, signed_tombstones, tombstone_of
+from trailseal.sealing.tombstones import known_key, tombstone_of
 from trailseal.verification.genuine_orders import GenuineOrder, GenuineOrders
 from trailseal.verification.reading import WholeLog, decoded
 
@@ -166,8 +167,7 @@ class Orders:
             return None
         try:
             statement = self._genuine.statement(record)
-            made = decode_admin(record)
-            signed_tombstones(record, made.event.metadata)
+            made = event_of(record)
         except (MerkleError, IntegrityViolation, InvalidEvent):
             return None
         if statement.origin == self._sealed.origin and statement.ended is None:

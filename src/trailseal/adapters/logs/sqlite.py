@@ -20,7 +20,7 @@ from trailseal.adapters.sqlite_headers import decode_headers, encode_headers, er
 from trailseal.adapters.sqlite_schema import Schema
 from trailseal.adapters.sqlite_writing import WriteConnection
 from trailseal.errors import Unavailable, UsageError
-from trailseal.model.record import ERASED_HEADERS, Gap, NewRecord, Position, Record
+from trailseal.model.record import ERASED_HEADERS, MAX_GAP, Gap, NewRecord, Position, Record
 from trailseal.ports.clock import Clock
 from trailseal.ports.log import Bounds
 
@@ -273,7 +273,7 @@ def _contiguous(rows: sqlite3.Cursor, log: int, start: int, max_records: int, ma
         if offset != expected:
             hole = Gap.between(Position(log, PARTITION, expected), offset)
             items.append(hole)
-            if hole.end < offset:
+            if hole.count == MAX_GAP:
                 break
         size += len(row[3] or b"")
         if (items and size > max_bytes) or len(items) >= max_records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -179,7 +179,7 @@ class SqliteSubscription:
             self._refuse_truncation(self._next)
             self._seen_version = version
             return None
-        self._refuse_hole(items)
+        self._refuse_hole(items[-1])
         self._next = items[-1].end
         return Records(tuple(items))
 
@@ -204,12 +204,15 @@ class SqliteSubscription:
                 " was cut off or replaced. Stop and restore the right file."
             )
 
-    def _refuse_hole(self, items: Sequence[Record | Gap]) -> None:
-        """Single records can be missing; where offset after offset is, an offset in the file was written over."""
-        hole = next((item for item in items if isinstance(item, Gap) and item.count == MAX_GAP), None)
-        if hole is not None:
+    def _refuse_hole(self, last: Record | Gap) -> None:
+        """Single records can be missing; where offset after offset is, an offset in the file was written over.
+
+        Args:
+            last: of what was read, which a hole of the full length ends.
+        """
+        if isinstance(last, Gap) and last.count == MAX_GAP:
             raise PipelineFault(
-                f"The log {self._file.path} lacks {MAX_GAP:,} records or more from offset {hole.position.offset}"
+                f"The log {self._file.path} lacks {MAX_GAP:,} records or more from offset {last.position.offset}"
                 " on, and it never removes one: the file was damaged or edited. Stop and restore it from a backup."
             )
 
